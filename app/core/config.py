@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -33,11 +33,6 @@ class DispatcherPlacement(StrEnum):
 class DispatchMode(StrEnum):
     MANUAL = "manual"
     AUTOMATIC = "automatic"
-
-
-class QuotaCalendar(StrEnum):
-    GREGORIAN = "gregorian"
-    JALALI = "jalali"
 
 
 class LogFormat(StrEnum):
@@ -70,12 +65,10 @@ class Settings(BaseSettings):
     allow_local_email: bool = False
     login_failure_limit: Annotated[int, Field(ge=1)] = 10
     login_failure_window_seconds: Annotated[int, Field(ge=1)] = 300
-    trusted_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)
-    ] = ()
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)] = ()
 
     default_monthly_gpu_hours: Annotated[float, Field(ge=0, le=1_000_000)] = 100
-    quota_calendar: QuotaCalendar = QuotaCalendar.GREGORIAN
+    quota_calendar: Literal["gregorian", "jalali"] = "gregorian"
     time_zone: str = "UTC"
 
     dispatcher: DispatcherPlacement = DispatcherPlacement.EMBEDDED
@@ -104,9 +97,7 @@ class Settings(BaseSettings):
     def _production_is_safe(self) -> Self:
         if self.environment is Environment.PRODUCTION:
             if self.jwt_secret_key is None:
-                raise ValueError(
-                    "JWT_SECRET_KEY is not set: put the output of `openssl rand -base64 48` into it"
-                )
+                raise ValueError("JWT_SECRET_KEY is not set: put the output of `openssl rand -base64 48` into it")
             if self.bcrypt_cost < 10:
                 raise ValueError("BCRYPT_COST is below 10: leave it at 12")
         if self.jwt_secret_key is not None:

@@ -1,0 +1,179 @@
+"""Every refusal the system can give, with its facts. Only `api/errors.py` knows what they mean in HTTP.
+
+```
+DomainError
+├── NotAuthenticated        no valid token: sign in
+│   └── InvalidCredentials  e-mail or password wrong, account disabled: one face for all
+├── AdminRequired           signed in, but not an admin
+├── NotFound                unknown, or not yours: the two look the same
+├── Conflict                understood, but the present state forbids it
+│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · IdempotencyKeyBusy
+│   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse
+├── InvalidInput            one field, with a reason a person can act on
+│   ├── UnknownGpuType · PasswordRefused · InvalidCursor
+│   └── IdempotencyKeyReused
+├── TooManyAttempts         wait `retry_after` seconds
+└── Unavailable             try again soon
+    ├── DatabaseUnavailable
+    └── ServiceBusy
+```
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.job_state import JobAction, JobStatus
+
+
+class DomainError(Exception):
+    """Base of all refusals. Subclasses are dataclasses whose fields are the facts shown to the person."""
+
+    code = "refused"
+
+
+class NotAuthenticated(DomainError):
+    code = "not-authenticated"
+
+
+class InvalidCredentials(NotAuthenticated):
+    code = "invalid-credentials"
+
+
+class AdminRequired(DomainError):
+    code = "admin-required"
+
+
+@dataclass
+class NotFound(DomainError):
+    code = "not-found"
+
+
+class Conflict(DomainError):
+    pass
+
+
+@dataclass
+class JobStateConflict(Conflict):
+    """Somebody was faster, or the job is not where this action applies."""
+
+    code = "job-state-conflict"
+    job_id: int
+    current_status: JobStatus
+    allowed: Sequence[JobAction]
+    changed_by: str | None
+    changed_at: datetime
+
+
+@dataclass
+class NoCapacity(Conflict):
+    code = "no-capacity"
+    gpu_type: str
+    needed: int
+    free: int
+    held_by_jobs: Sequence[int]
+
+
+@dataclass
+class EmailTaken(Conflict):
+    code = "email-taken"
+    email: str
+
+
+class LastAdmin(Conflict):
+    code = "last-admin"
+
+
+@dataclass
+class QuotaExceeded(Conflict):
+    """Does not fit into what is left of the month."""
+
+    code = "quota-exceeded"
+    needed_seconds: int
+    available_seconds: int
+    resets_at: datetime
+
+
+@dataclass
+class ExceedsMonthlyQuota(Conflict):
+    """Larger than a whole month: waiting will not help."""
+
+    code = "exceeds-monthly-quota"
+    needed_seconds: int
+    limit_seconds: int
+
+
+@dataclass
+class ExceedsFleet(Conflict):
+    """More GPUs of the type than exist."""
+
+    code = "exceeds-fleet"
+    gpu_type: str
+    needed: int
+    total: int
+
+
+@dataclass
+class QuotaBelowUse(Conflict):
+    """A limit may not fall below what is already used and reserved."""
+
+    code = "quota-below-use"
+    minimum_seconds: int
+
+
+@dataclass
+class AdjustmentOutOfRange(Conflict):
+    """A correction would make the used hours negative or push the month over its limit."""
+
+    code = "adjustment-out-of-range"
+    minimum_seconds: int
+    maximum_seconds: int
+
+
+@dataclass
+class InvalidInput(DomainError):
+    """One field of the request. `pointer` is its JSON pointer."""
+
+    code = "validation-failed"
+    pointer: str
+
+
+@dataclass
+class UnknownGpuType(InvalidInput):
+    code = "unknown-gpu-type"
+    gpu_type: str
+    known: Sequence[str]
+
+
+@dataclass
+class PasswordRefused(InvalidInput):
+    """`rule` names what is wrong: `common`, `too-short`, `too-long` or `contains-email`."""
+
+    code = "password-refused"
+    rule: str
+
+
+class InvalidCursor(DomainError):
+    code = "invalid-cursor"
+
+
+class IdempotencyKeyReused(DomainError):
+    code = "idempotency-key-reused"
+
+
+@dataclass
+class TooManyAttempts(DomainError):
+    code = "too-many-attempts"
+    retry_after: int
+
+
+class Unavailable(DomainError):
+    retry_after = 2
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database-unavailable"
+
+
+class ServiceBusy(Unavailable):
+    code = "service-busy"

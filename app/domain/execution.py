@@ -1,0 +1,198 @@
+"""The words that the dispatcher and every executor share: what to run, what was seen of it, and why it ended."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from app.domain.job_state import JobStatus
+
+
+class EndReason(StrEnum):
+    """Why a job is final. Where it is (its status) is another question."""
+
+    EXITED = "EXITED"
+    NONZERO_EXIT = "NONZERO_EXIT"
+    SIGNALLED = "SIGNALLED"
+    TIME_LIMIT = "TIME_LIMIT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    NODE_FAILURE = "NODE_FAILURE"
+    LAUNCH_FAILURE = "LAUNCH_FAILURE"
+    LOST = "LOST"
+    REJECTED_BY_ADMIN = "REJECTED_BY_ADMIN"
+    CANCELLED_BY_USER = "CANCELLED_BY_USER"
+    CANCELLED_BY_ADMIN = "CANCELLED_BY_ADMIN"
+
+
+INFRASTRUCTURE_FAILURES = frozenset({EndReason.NODE_FAILURE, EndReason.LAUNCH_FAILURE, EndReason.LOST})
+"""Ends that are not the job's fault and cost its owner nothing."""
+
+CANCELLATIONS = frozenset({EndReason.CANCELLED_BY_USER, EndReason.CANCELLED_BY_ADMIN})
+
+
+class WaitReason(StrEnum):
+    """Why a job that is not final has not started, or is about to stop."""
+
+    AWAITING_DECISION = "AWAITING_DECISION"
+    AWAITING_START = "AWAITING_START"
+    AWAITING_GPUS = "AWAITING_GPUS"
+    AWAITING_QUOTA = "AWAITING_QUOTA"
+    IN_ENGINE_QUEUE = "IN_ENGINE_QUEUE"
+    STARTING = "STARTING"
+    CANCELLING = "CANCELLING"
+
+
+def final_status(reason: EndReason) -> JobStatus:
+    """The one status that each reason leads to."""
+    if reason is EndReason.EXITED:
+        return JobStatus.COMPLETED
+    if reason is EndReason.REJECTED_BY_ADMIN:
+        return JobStatus.REJECTED
+    return JobStatus.CANCELLED if reason in CANCELLATIONS else JobStatus.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSlot:
+    """One GPU in its place: node name, index on that node, and the vendor's identifier."""
+
+    node: str
+    index: int
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuInfo:
+    """A GPU that an engine offers. `contended` means that a process which is not ours computes on it."""
+
+    slot: GpuSlot
+    gpu_type: str
+    memory_bytes: int
+    contended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """Everything an engine needs to run a job once. `run_id` is the identity of that one run.
+
+    `launched_at` is when the intent to run was committed (UTC). The environment may hold secrets, so `repr` hides it.
+    """
+
+    run_id: UUID
+    job_id: int
+    name: str
+    owner_email: str
+    command: str
+    gpu_type: str
+    num_gpus: int
+    time_limit: timedelta
+    launched_at: datetime
+    slots: tuple[GpuSlot, ...] = ()
+    data_location: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class RunState(StrEnum):
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    ENDED = "ENDED"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an engine can prove about a run at one moment.
+
+    `elapsed` is the engine's own measure of the time that the run held its GPUs; quota is settled from it.
+    `unchanged_until` promises that polling again before that moment would show nothing new.
+    A run that ended has a `reason`; `exit_code` and `signal` are set where the engine knows them.
+    """
+
+    state: RunState
+    elapsed: timedelta = timedelta(0)
+    started_at: datetime | None = None
+    progress: float | None = None
+    unchanged_until: datetime | None = None
+    queue_reason: str | None = None
+    reason: EndReason | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """Bytes `[offset, next_offset)` of a run's log.
+
+    `size` is the log's length so far; `complete` tells that the run has ended and nothing will follow `size`.
+    `offset` can be larger than the one asked for when the beginning was cut away by the log's cap.
+    """
+
+    offset: int
+    data: bytes
+    size: int
+    complete: bool
+
+    @property
+    def next_offset(self) -> int:
+        return self.offset + len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class UtilisationSample:
+    """One GPU at one moment: share of time computing (0-1), memory in bytes, power in watts, temperature in °C."""
+
+    at: datetime
+    slot: GpuSlot
+    utilisation: float
+    memory_used_bytes: int
+    power_watts: float | None = None
+    temperature_celsius: float | None = None
+
+
+class RunReader(Protocol):
+    """The part of an engine that people read through the API."""
+
+    name: str
+    places_gpus: bool
+
+    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk: ...
+
+    async def read_utilisation(
+        self, spec: JobSpec, *, ended_at: datetime | None, limit: int
+    ) -> Sequence[UtilisationSample]: ...
+
+
+class Executor(RunReader, Protocol):
+    """An engine that runs jobs. It knows neither the database nor HTTP, and every call may be repeated after a crash.
+
+    `places_gpus` tells who chooses the GPUs: we do, and `start` means RUNNING at once; or the engine, which queues.
+    """
+
+    async def inventory(self) -> Sequence[GpuInfo]:
+        """The GPUs offered now; empty where the engine places by itself."""
+        ...
+
+    async def start(self, spec: JobSpec) -> None:
+        """Run the command at most once. A second call with the same `run_id` changes nothing.
+
+        Raises:
+            LaunchError: it is proved that this run did not start and never will.
+        """
+        ...
+
+    async def adopt(self, specs: Collection[JobSpec]) -> None:
+        """Take over runs which an earlier dispatcher launched. Never starts anything."""
+        ...
+
+    async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
+        """What can be proved about these runs now, in one call. A missing run is unknown, which is not an end."""
+        ...
+
+    async def stop(self, run_id: UUID, grace: timedelta) -> None:
+        """Ask the run to end (SIGTERM), and kill it after `grace`. The end shows in a later `poll`."""
+        ...
+
+
+class LaunchError(Exception):
+    """The engine proved that a run did not start. The message is one sentence for the job's owner."""
