@@ -31,6 +31,7 @@ class Caller:
     is_admin: bool
     locale: str | None
     session_id: UUID
+    token_version: int
 
     @property
     def actor(self) -> Actor:
