@@ -1,0 +1,147 @@
+"""The fleet, and which run holds which GPU."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.execution import GpuInfo, GpuSlot
+
+OFFERED = "g.retired_at IS NULL AND g.drained_at IS NULL AND NOT g.is_quarantined AND NOT g.is_contended"
+FREE = f"{OFFERED} AND NOT EXISTS (SELECT FROM gpu_allocations a WHERE a.gpu_id = g.id AND a.released_at IS NULL)"
+
+_SYNC = text(
+    """
+    WITH seen AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:gpus AS jsonb)) AS s
+            (node text, gpu_index int, gpu_type text, uuid text, memory_bytes bigint, is_contended bool)
+    ), retired AS (
+        UPDATE gpus SET retired_at = :now
+        WHERE retired_at IS NULL
+          AND (executor <> :executor OR (node, gpu_index) NOT IN (SELECT node, gpu_index FROM seen))
+    )
+    INSERT INTO gpus (executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, last_seen_at)
+    SELECT :executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, :now FROM seen
+    ON CONFLICT (executor, node, gpu_index) DO UPDATE
+    SET gpu_type = excluded.gpu_type, uuid = excluded.uuid, memory_bytes = excluded.memory_bytes,
+        is_contended = excluded.is_contended, last_seen_at = excluded.last_seen_at, retired_at = NULL
+    """
+)
+_TYPES = text(
+    f"""
+    SELECT g.gpu_type AS name, count(*) AS total, count(*) FILTER (WHERE {FREE}) AS free,
+           max(g.memory_bytes) AS memory_bytes
+    FROM gpus g WHERE g.retired_at IS NULL GROUP BY g.gpu_type ORDER BY g.gpu_type
+    """
+)
+_LOCK_TYPE = text("SELECT id FROM gpus WHERE gpu_type = :gpu_type AND retired_at IS NULL ORDER BY id FOR NO KEY UPDATE")
+# One node that just fits is best; else the emptiest nodes together, so that as few as possible take part.
+_PICK = text(
+    f"""
+    WITH free AS (
+        SELECT g.id, g.node, g.gpu_index, g.uuid, count(*) OVER (PARTITION BY g.node) AS on_node
+        FROM gpus g WHERE g.gpu_type = :gpu_type AND {FREE}
+    )
+    SELECT id, node, gpu_index, uuid FROM free
+    ORDER BY on_node < :num_gpus, CASE WHEN on_node >= :num_gpus THEN on_node ELSE -on_node END, node, gpu_index
+    LIMIT :num_gpus
+    """
+)
+_ALLOCATE = text(
+    """
+    INSERT INTO gpu_allocations (gpu_id, job_id, run_id, allocated_at)
+    SELECT unnest(CAST(:gpu_ids AS bigint[])), :job_id, :run_id, :now
+    """
+)
+_HOLDERS = text(
+    """
+    SELECT DISTINCT a.job_id FROM gpu_allocations a JOIN gpus g ON g.id = a.gpu_id
+    WHERE a.released_at IS NULL AND g.gpu_type = :gpu_type AND g.retired_at IS NULL ORDER BY a.job_id
+    """
+)
+_FLEET = text(
+    """
+    SELECT g.*, a.job_id, j.name AS job_name, j.user_id AS job_user_id, holder.full_name AS job_owner_full_name,
+           holder.email AS job_owner_email, drainer.full_name AS drained_by_full_name, drainer.email AS drained_by_email
+    FROM gpus g
+    LEFT JOIN gpu_allocations a ON a.gpu_id = g.id AND a.released_at IS NULL
+    LEFT JOIN jobs j ON j.id = a.job_id
+    LEFT JOIN users holder ON holder.id = j.user_id
+    LEFT JOIN users drainer ON drainer.id = g.drained_by
+    WHERE (g.retired_at IS NULL OR a.id IS NOT NULL) AND (CAST(:gpu_id AS bigint) IS NULL OR g.id = :gpu_id)
+    ORDER BY g.node, g.gpu_index
+    """
+)
+_DRAIN = text(
+    """
+    UPDATE gpus SET drained_at = coalesce(drained_at, :now), drain_reason = :reason, drained_by = :user_id
+    WHERE id = :gpu_id AND retired_at IS NULL RETURNING id
+    """
+)
+_RESUME = text(
+    """
+    UPDATE gpus SET drained_at = NULL, drain_reason = NULL, drained_by = NULL, is_quarantined = false
+    WHERE id = :gpu_id AND retired_at IS NULL RETURNING id
+    """
+)
+
+
+async def sync_inventory(connection: AsyncConnection, *, executor: str, gpus: Sequence[GpuInfo], now: datetime) -> None:
+    """Make the table equal to what the engine offers. A GPU that is gone is retired, not deleted."""
+    seen = [
+        {
+            "node": gpu.slot.node,
+            "gpu_index": gpu.slot.index,
+            "gpu_type": gpu.gpu_type,
+            "uuid": gpu.slot.uuid,
+            "memory_bytes": gpu.memory_bytes,
+            "is_contended": gpu.contended,
+        }
+        for gpu in gpus
+    ]
+    await connection.execute(_SYNC, {"executor": executor, "gpus": json.dumps(seen), "now": now})
+
+
+async def types(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Each GPU type with how many exist and how many could take a job now."""
+    return (await connection.execute(_TYPES)).all()
+
+
+async def lock_type(connection: AsyncConnection, gpu_type: str) -> None:
+    """Let one transaction at a time hand out GPUs of this type; what it then reads as free stays free."""
+    await connection.execute(_LOCK_TYPE, {"gpu_type": gpu_type})
+
+
+async def pick_free(connection: AsyncConnection, *, gpu_type: str, num_gpus: int) -> Sequence[tuple[int, GpuSlot]]:
+    """Up to `num_gpus` free GPUs with their ids. Fewer: that is all there are. Call `lock_type` first."""
+    rows = await connection.execute(_PICK, {"gpu_type": gpu_type, "num_gpus": num_gpus})
+    return [(row.id, GpuSlot(row.node, row.gpu_index, row.uuid)) for row in rows]
+
+
+async def allocate(
+    connection: AsyncConnection, *, gpu_ids: Sequence[int], job_id: int, run_id: UUID, now: datetime
+) -> None:
+    await connection.execute(_ALLOCATE, {"gpu_ids": list(gpu_ids), "job_id": job_id, "run_id": run_id, "now": now})
+
+
+async def holders(connection: AsyncConnection, gpu_type: str) -> Sequence[int]:
+    """The jobs that hold GPUs of this type."""
+    return (await connection.execute(_HOLDERS, {"gpu_type": gpu_type})).scalars().all()
+
+
+async def fleet(connection: AsyncConnection, gpu_id: int | None = None) -> Sequence[Row[Any]]:
+    """Every GPU with the job on it; or only one GPU."""
+    return (await connection.execute(_FLEET, {"gpu_id": gpu_id})).all()
+
+
+async def drain(connection: AsyncConnection, *, gpu_id: int, reason: str, user_id: int, now: datetime) -> bool:
+    parameters = {"gpu_id": gpu_id, "reason": reason, "user_id": user_id, "now": now}
+    return (await connection.execute(_DRAIN, parameters)).one_or_none() is not None
+
+
+async def resume(connection: AsyncConnection, *, gpu_id: int) -> bool:
+    return (await connection.execute(_RESUME, {"gpu_id": gpu_id})).one_or_none() is not None
