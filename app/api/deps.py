@@ -1,0 +1,126 @@
+"""What a route may ask for in its signature.
+
+Declare the person before the connection: `user: CurrentUser, connection: Transaction`. The identity query uses a
+connection of its own for a moment, and no request ever holds two.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import OAuth2PasswordBearer
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.api.state import AppState, state_of
+from app.core.config import Settings
+from app.domain.errors import AdminRequired, NotAuthenticated
+from app.domain.identity import Caller
+from app.schemas.messages import DEFAULT_LANGUAGE, preferred_language
+from app.schemas.messages import Language as LanguageCode
+
+UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - the peer of a Unix socket has no address
+CALLER_KEY = "gtm.caller"
+
+bearer_token = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/login", auto_error=False)
+
+
+async def get_state(request: Request) -> AppState:
+    return state_of(request.scope)
+
+
+State = Annotated[AppState, Depends(get_state)]
+
+
+async def get_settings(state: State) -> Settings:
+    return state.settings
+
+
+async def get_now(state: State) -> datetime:
+    return state.clock()
+
+
+AppSettings = Annotated[Settings, Depends(get_settings)]
+Now = Annotated[datetime, Depends(get_now)]
+
+
+async def get_caller(
+    request: Request, state: State, now: Now, token: Annotated[str | None, Depends(bearer_token)]
+) -> Caller:
+    if token is None:
+        raise NotAuthenticated
+    from app.services import auth  # noqa: PLC0415
+
+    async with state.database.autocommit() as connection:
+        caller = await auth.identify(connection, token, settings=state.settings, now=now)
+    request.scope[CALLER_KEY] = caller
+    structlog.contextvars.bind_contextvars(user_id=caller.user_id)
+    return caller
+
+
+CurrentUser = Annotated[Caller, Depends(get_caller)]
+
+
+async def get_admin(user: CurrentUser) -> Caller:
+    if not user.is_admin:
+        raise AdminRequired
+    return user
+
+
+AdminUser = Annotated[Caller, Depends(get_admin)]
+
+
+async def get_transaction(state: State) -> AsyncIterator[AsyncConnection]:
+    async with state.database.transaction() as connection:
+        yield connection
+
+
+async def get_autocommit(state: State) -> AsyncIterator[AsyncConnection]:
+    async with state.database.autocommit() as connection:
+        yield connection
+
+
+Transaction = Annotated[AsyncConnection, Depends(get_transaction, scope="function")]
+"""One request, one transaction: committed before the answer leaves, rolled back on any exception."""
+
+Autocommit = Annotated[AsyncConnection, Depends(get_autocommit, scope="function")]
+"""Single statements, each committed alone: for reads, and for writes that are one statement."""
+
+
+async def get_client_address(request: Request, settings: AppSettings) -> str:
+    """The peer; behind trusted proxies, the last address that none of them vouches for."""
+    address = _parsed(request.client.host) if request.client else None
+    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
+    while address is not None and hops and any(address in network for network in settings.trusted_proxies):
+        forwarded = _parsed(hops.pop())
+        if forwarded is None:
+            break
+        address = forwarded
+    return UNKNOWN_ADDRESS if address is None else str(address)
+
+
+ClientAddress = Annotated[str, Depends(get_client_address)]
+
+
+async def get_language(request: Request) -> LanguageCode:
+    return language_of(request)
+
+
+Language = Annotated[LanguageCode, Depends(get_language)]
+
+
+def language_of(request: Request) -> LanguageCode:
+    """The language that the request asks for, or else the signed-in person's own."""
+    caller: Caller | None = request.scope.get(CALLER_KEY)
+    wanted = preferred_language(request.headers.get("accept-language", ""))
+    return wanted or (preferred_language(caller.locale) if caller and caller.locale else None) or DEFAULT_LANGUAGE
+
+
+def _parsed(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

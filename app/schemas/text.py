@@ -1,0 +1,78 @@
+"""The types of fields on the wire, and the two models that every schema derives from.
+
+JSON is strict: `true` is not 1 GPU and `"2"` is not 2. Where a number can only arrive as text (query, form, path) it
+may be written in Persian or Arabic digits.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+LARGEST_ROW_ID = 2**63 - 1
+ASCII_NUMBER = {
+    **{ord(digit): str(value) for value, digit in enumerate("۰۱۲۳۴۵۶۷۸۹")},
+    **{ord(digit): str(value) for value, digit in enumerate("٠١٢٣٤٥٦٧٨٩")},
+    ord("٫"): ".",
+}
+PERSIAN_LETTERS = str.maketrans("يىك", "ییک")
+CONTROL_CHARACTERS = frozenset(map(chr, range(0x20)))
+
+
+class RequestModel(BaseModel):
+    """What a client sends. Unknown fields are refused, types are taken literally.
+
+    An enumeration needs `Field(strict=False)`, because JSON can only carry its value.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class ResponseModel(BaseModel):
+    """What we send."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+def fold_digits(value: Any) -> Any:
+    """Persian and Arabic digits to ASCII, so that the number can be read; anything but text is left alone."""
+    return value.translate(ASCII_NUMBER).strip() if isinstance(value, str) else value
+
+
+def fold_letters(value: str) -> str:
+    """The Arabic letters of Arabic keyboards (ي, ى, ك) to the Persian ones that look the same."""
+    return value.translate(PERSIAN_LETTERS)
+
+
+def refuse_control_characters(value: str) -> str:
+    """Tab and newline are text; every other C0 control character is a mistake or an attack (PostgreSQL takes no NUL)."""
+    if not CONTROL_CHARACTERS.isdisjoint(value.replace("\t", "").replace("\n", "")):
+        raise PydanticCustomError("control_character", "must not contain control characters")
+    return value
+
+
+def refuse_line_breaks(value: str) -> str:
+    if "\n" in value or "\t" in value:
+        raise PydanticCustomError("line_break", "must be a single line")
+    return value
+
+
+Text = Annotated[str, AfterValidator(refuse_control_characters)]
+"""Text of several lines, kept exactly as it came. Give it a `Field(max_length=…)`."""
+
+Line = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True),
+    AfterValidator(refuse_control_characters),
+    AfterValidator(refuse_line_breaks),
+]
+"""One line, trimmed. Give it a `Field(min_length=…, max_length=…)`."""
+
+Name = Annotated[Line, AfterValidator(fold_letters)]
+"""One line that people search for: trimmed, with Persian letters. Give it a `Field(min_length=…, max_length=…)`."""
+
+FoldedInt = Annotated[int, BeforeValidator(fold_digits)]
+FoldedFloat = Annotated[float, BeforeValidator(fold_digits), Field(allow_inf_nan=False)]
+
+RowId = Annotated[FoldedInt, Field(ge=1, le=LARGEST_ROW_ID)]
+"""An id in a path or query."""
