@@ -1,0 +1,1 @@
+"""The engine that needs no GPU: runs are told, not executed."""
