@@ -23,6 +23,7 @@ _CURRENT = text(
 _LATEST = text(
     "SELECT ends_at, limit_seconds FROM user_quotas WHERE user_id = :user_id ORDER BY starts_at DESC LIMIT 1"
 )
+_COVERS = text("SELECT starts_at <= :now AND ends_at > :now FROM user_quotas WHERE id = :quota_id")
 _OPEN = text(
     """
     WITH opened AS (
@@ -116,6 +117,11 @@ async def latest(connection: AsyncConnection, *, user_id: int) -> tuple[datetime
     """Where the user's last month ends, and its limit in GPU-seconds."""
     row = (await connection.execute(_LATEST, {"user_id": user_id})).one_or_none()
     return (row.ends_at, row.limit_seconds) if row else None
+
+
+async def covers(connection: AsyncConnection, *, quota_id: int, now: datetime) -> bool:
+    """Is this month the present one?"""
+    return bool((await connection.execute(_COVERS, {"quota_id": quota_id, "now": now})).scalar_one())
 
 
 async def open_months(

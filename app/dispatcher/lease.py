@@ -1,0 +1,61 @@
+"""Only one dispatcher acts at a time. The lease says which; its term fences whatever an older one still writes."""
+
+import asyncio
+import os
+import socket
+from datetime import timedelta
+from uuid import uuid4
+
+from app.db.engine import Database
+from app.db.queries import lease as queries
+
+LEASE_TTL = timedelta(seconds=15)
+RENEW_INTERVAL = timedelta(seconds=5)
+SAFETY_MARGIN = timedelta(seconds=2)
+
+
+class Lease:
+    """This process's claim to be the dispatcher.
+
+    Between renewals it trusts the claim until a little before the database would give it to somebody else, counted
+    from the moment *before* the renewal was asked for, so that a slow answer never stretches it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._term: int | None = None
+        self._renewed_at = 0.0
+
+    @property
+    def term(self) -> int | None:
+        """The term held now; None where it is not held, or no longer certain."""
+        trusted_until = self._renewed_at + (LEASE_TTL - SAFETY_MARGIN).total_seconds()
+        return self._term if _monotonic() < trusted_until else None
+
+    async def hold(self) -> int | None:
+        """Acquire or renew as needed. Returns the term, or None while another dispatcher holds the lease."""
+        if self.term is not None and _monotonic() < self._renewed_at + RENEW_INTERVAL.total_seconds():
+            return self._term
+        asked_at = _monotonic()
+        async with self._database.autocommit() as connection:
+            if self._term is not None and not await queries.renew(
+                connection, holder=self._holder, term=self._term, ttl=LEASE_TTL
+            ):
+                self._term = None
+            if self._term is None:
+                self._term = await queries.acquire(connection, holder=self._holder, ttl=LEASE_TTL)
+        self._renewed_at = asked_at
+        return self._term
+
+    async def resign(self) -> None:
+        """Let the next dispatcher begin at once."""
+        if self._term is None:
+            return
+        async with self._database.autocommit() as connection:
+            await queries.resign(connection, holder=self._holder, term=self._term)
+        self._term = None
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,54 @@
+"""Which approved jobs start next, and why the others wait. Pure: a queue and the free GPUs in, decisions out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.execution import WaitReason
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingJob:
+    """An approved job without a run. `lacks_quota`: it would start in a month that has no room for it."""
+
+    job_id: int
+    gpu_type: str
+    num_gpus: int
+    approved_at: datetime
+    lacks_quota: bool
+
+
+def plan_starts(
+    queue: Sequence[WaitingJob], free: Mapping[str, int], *, now: datetime, starvation_limit: timedelta
+) -> list[int]:
+    """Go through the queue in the order of approval and take what fits.
+
+    A job that does not fit lets smaller ones pass, until it has waited `starvation_limit`; from then on nothing that
+    needs the same GPU type passes it, so that its GPUs gather.
+    """
+    left = dict(free)
+    starts: list[int] = []
+    for job in queue:
+        if job.lacks_quota:
+            continue
+        if job.num_gpus <= left.get(job.gpu_type, 0):
+            left[job.gpu_type] -= job.num_gpus
+            starts.append(job.job_id)
+        elif now - job.approved_at > starvation_limit:
+            left[job.gpu_type] = 0
+    return starts
+
+
+def explain_waits(
+    queue: Sequence[WaitingJob], free: Mapping[str, int], *, starts_by_itself: bool
+) -> dict[int, WaitReason]:
+    """The one reason that keeps each job from running now: quota, then GPUs, then the admin who has to start it."""
+    return {job.job_id: _wait_reason(job, free, starts_by_itself) for job in queue}
+
+
+def _wait_reason(job: WaitingJob, free: Mapping[str, int], starts_by_itself: bool) -> WaitReason:
+    if job.lacks_quota:
+        return WaitReason.AWAITING_QUOTA
+    if starts_by_itself or job.num_gpus > free.get(job.gpu_type, 0):
+        return WaitReason.AWAITING_GPUS
+    return WaitReason.AWAITING_START

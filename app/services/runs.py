@@ -1,0 +1,65 @@
+"""From a job's row to what an engine is told, and the reading of a run's log and utilisation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db.queries import runs
+from app.domain.execution import GpuSlot, JobSpec, LogChunk, RunReader, UtilisationSample
+from app.domain.identity import Caller
+from app.services import jobs
+
+
+@dataclass(frozen=True, slots=True)
+class RunOfJob:
+    """A job's run as the engine knows it; `spec` is None while the job has none. `ended` says that it has no future."""
+
+    spec: JobSpec | None
+    ended_at: datetime | None
+
+
+def spec_of(row: Row[Any]) -> JobSpec:
+    """What the engine is told about this run. Equal for every call, so that a repeated start is the same start."""
+    return JobSpec(
+        run_id=row.run_id,
+        job_id=row.id,
+        name=row.name,
+        owner_email=row.owner_email,
+        command=row.command,
+        gpu_type=row.gpu_type,
+        num_gpus=row.num_gpus,
+        time_limit=timedelta(seconds=row.time_limit_seconds),
+        launched_at=row.started_at or row.dispatched_at,
+        slots=tuple(GpuSlot(node, index, uuid) for node, index, uuid in row.slots or ()),
+        data_location=row.data_location,
+    )
+
+
+async def find(connection: AsyncConnection, caller: Caller, job_id: int) -> RunOfJob:
+    """The run of a job that this caller may see.
+
+    Raises:
+        NotFound: unknown, or another person's.
+    """
+    job = await jobs.read(connection, caller, job_id)
+    if job.run_id is None:
+        return RunOfJob(spec=None, ended_at=job.finished_at)
+    return RunOfJob(spec=spec_of(await runs.one(connection, job_id)), ended_at=job.finished_at)
+
+
+async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int) -> LogChunk:
+    """A part of the log. Hold no database connection here: a file or a network may be slow."""
+    if run.spec is None:
+        return LogChunk(offset=0, data=b"", size=0, complete=run.ended_at is not None)
+    return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
+
+
+async def read_utilisation(reader: RunReader, run: RunOfJob, *, limit: int) -> Sequence[UtilisationSample]:
+    """What the run's GPUs did, oldest first, thinned to `limit` samples."""
+    if run.spec is None:
+        return []
+    return await reader.read_utilisation(run.spec, ended_at=run.ended_at, limit=limit)
