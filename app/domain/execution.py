@@ -104,7 +104,8 @@ class Observation:
     """What an engine can prove about a run at one moment.
 
     `elapsed` is the engine's own measure of the time that the run held its GPUs; quota is settled from it.
-    `unchanged_until` promises that polling again before that moment would show nothing new.
+    `unchanged_until` promises that a poll before that moment shows nothing new but time and progress, unless `stop` is
+    called.
     A run that ended has a `reason`; `exit_code` and `signal` are set where the engine knows them.
     """
 
