@@ -157,8 +157,11 @@ class SimulatedExecutor:
         plan = plan_run(spec, self._failure_rate)
         if plan.end.reason is EndReason.LAUNCH_FAILURE:
             return LogChunk(offset, b"", size=0, complete=True)
-        elapsed = self._elapsed(spec, plan, ended_at)
-        complete = ended_at is not None or (elapsed == plan.ends_after and plan.end.reason is not EndReason.LOST)
+        timeline = self._timeline(spec)
+        moment = ended_at or self._clock()
+        has_ended = moment >= timeline.moment(plan.ends_after) and plan.end.reason is not EndReason.LOST
+        complete = has_ended or ended_at is not None
+        elapsed = timeline.elapsed(moment, at_most=plan.ends_after)
         data, size = SimulatedLog(spec, plan).read(elapsed, has_ended=complete, offset=offset, limit=limit)
         return LogChunk(offset, data, size, complete)
 
@@ -168,19 +171,18 @@ class SimulatedExecutor:
         plan = plan_run(spec, self._failure_rate)
         if plan.end.reason is EndReason.LAUNCH_FAILURE:
             return []
-        return sample_run(spec, plan, self._timeline(spec), self._elapsed(spec, plan, ended_at), limit)
-
-    def _elapsed(self, spec: JobSpec, plan: RunPlan, ended_at: datetime | None) -> timedelta:
-        return self._timeline(spec).elapsed(ended_at or self._clock(), at_most=plan.ends_after)
+        timeline = self._timeline(spec)
+        elapsed = timeline.elapsed(ended_at or self._clock(), at_most=plan.ends_after)
+        return sample_run(spec, plan, timeline, elapsed, limit)
 
     def _timeline(self, spec: JobSpec) -> Timeline:
         return Timeline(spec.launched_at, self._speedup)
 
 
 def _observe_running(run: _Run, now: datetime, interval: timedelta) -> Observation:
-    started_at = run.timeline.moment(run.plan.starts_after)
+    started_at = _started_at(run)
     elapsed = run.timeline.elapsed(now, at_most=run.plan.ends_after)
-    if now < started_at:
+    if run.plan.starts_after and now < started_at:
         return Observation(RunState.STARTING, elapsed, unchanged_until=min(started_at, run.ends_at))
     first_poll_at = run.timeline.launched_at + run.phase * interval
     next_poll_at = first_poll_at + ((now - first_poll_at) // interval + 1) * interval
@@ -193,13 +195,17 @@ def _observe_running(run: _Run, now: datetime, interval: timedelta) -> Observati
     )
 
 
+def _started_at(run: _Run) -> datetime:
+    return run.timeline.moment(run.plan.starts_after)
+
+
 def _observe_ended(run: _Run) -> Observation:
-    started_at = run.timeline.moment(run.plan.starts_after)
+    never_started = run.plan.starts_after and run.ends_at < _started_at(run)
     elapsed = run.timeline.elapsed(run.ends_at, at_most=run.plan.ends_after)
     return Observation(
         RunState.ENDED,
         elapsed,
-        started_at=started_at if started_at <= run.ends_at else None,
+        started_at=None if never_started else _started_at(run),
         progress=run.plan.progress(elapsed),
         reason=run.end.reason,
         exit_code=run.end.exit_code,

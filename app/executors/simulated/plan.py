@@ -83,7 +83,7 @@ def plan_run(spec: JobSpec, failure_rate: float) -> RunPlan:
         starts_after=starts_after,
         ends_after=spec.time_limit if reaches_limit else ends_after,
         hangs_after=hangs_after,
-        end=_end_at_limit(asked) if reaches_limit else _own_end(spec, fate, trains=asked.trains),
+        end=_end_at_limit(asked) if reaches_limit else _own_end(spec.run_id, fate, trains=asked.trains),
         lines=(asked.lines or _usual_lines(work)) if asked.trains else 0,
         ignores_term=asked.ignores_term,
         remarks=asked.remarks,
@@ -125,17 +125,17 @@ def _end_at_limit(asked: Directives) -> End:
     return End(EndReason.TIME_LIMIT, signal=SIGKILL if asked.ignores_term else SIGTERM)
 
 
-def _own_end(spec: JobSpec, fate: Fate, *, trains: bool) -> End:
+def _own_end(run_id: UUID, fate: Fate, *, trains: bool) -> End:
     """The end of a run that is over before its time limit."""
     match fate.ending:
         case Ending.EXIT:
-            return _exit(spec.run_id, fate, trains=trains)
+            return _exit(run_id, fate, trains=trains)
         case Ending.SIGNAL:
             return End(EndReason.SIGNALLED, signal=fate.number, message=strsignal(fate.number))
         case Ending.OUT_OF_MEMORY:
             return End(EndReason.OUT_OF_MEMORY, signal=SIGKILL, message="The job used more memory than its node has.")
         case Ending.NODE_LOSS:
-            return End(EndReason.NODE_FAILURE, message=f"{spec.slots[0].node} stopped answering.")
+            return End(EndReason.NODE_FAILURE, message="The node stopped answering.")
         case Ending.LAUNCH_FAILURE:
             return End(EndReason.LAUNCH_FAILURE, message="The command asks for a failed launch.")
         case _:
