@@ -37,6 +37,12 @@ _SINCE = text(
     ) quota_event
     """
 )
+_OUTLIVED = text(
+    """
+    SELECT EXISTS (SELECT FROM job_events WHERE (xid, id) > (:xid, :id) AND created_at <= :oldest
+                   AND xid < pg_snapshot_xmin(pg_current_snapshot()))
+    """
+)
 _OF_JOB = text(
     """
     SELECT e.id, e.seq, e.kind, e.from_status, e.to_status, e.reason, e.note, e.created_at, e.actor_process,
@@ -93,6 +99,12 @@ async def since(
     parameters = {"xid": cursor.xid, "id": cursor.id, "user_id": user_id, "oldest": oldest, "limit": limit}
     rows = (await connection.execute(_SINCE, parameters)).all()
     return sorted(rows, key=lambda row: (row.xid, row.id))[:limit]
+
+
+async def within_window(connection: AsyncConnection, cursor: Cursor, *, oldest: datetime) -> bool:
+    """Did everything after this cursor happen after `oldest`? Only then can it be replayed without a hole."""
+    parameters = {"xid": cursor.xid, "id": cursor.id, "oldest": oldest}
+    return not (await connection.execute(_OUTLIVED, parameters)).scalar_one()
 
 
 async def of_job(connection: AsyncConnection, job_id: int) -> Sequence[Row[Any]]:
