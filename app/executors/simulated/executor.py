@@ -159,8 +159,8 @@ class SimulatedExecutor:
             return LogChunk(offset, b"", size=0, complete=True)
         timeline = self._timeline(spec)
         moment = ended_at or self._clock()
-        has_ended = moment >= timeline.moment(plan.ends_after) and plan.end.reason is not EndReason.LOST
-        complete = has_ended or ended_at is not None
+        is_over = moment >= timeline.moment(plan.ends_after)
+        complete = ended_at is not None or (is_over and plan.end.reason is not EndReason.LOST)
         elapsed = timeline.elapsed(moment, at_most=plan.ends_after)
         data, size = SimulatedLog(spec, plan).read(elapsed, has_ended=complete, offset=offset, limit=limit)
         return LogChunk(offset, data, size, complete)
