@@ -7,11 +7,21 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+# The lock holds off a change of password or rights until the new session is there to be ended by it.
 _CREATE = text(
     """
-    INSERT INTO sessions (id, user_id, token_sha256, rotated_at, created_at, expires_at, address, user_agent)
-    VALUES (:session_id, :user_id, :token_sha256, :now, :now, :expires_at, CAST(CAST(:address AS text) AS inet),
-            :user_agent)
+    WITH verified AS (
+        SELECT id, token_version FROM users
+        WHERE id = :user_id AND is_active AND password_hash = :password_hash FOR SHARE
+    ), session AS (
+        INSERT INTO sessions (id, user_id, token_sha256, rotated_at, created_at, expires_at, address, user_agent)
+        SELECT :session_id, id, :token_sha256, :now, :now, :expires_at, CAST(CAST(:address AS text) AS inet),
+               :user_agent
+        FROM verified
+        RETURNING id, user_id, expires_at
+    )
+    SELECT session.id AS session_id, session.user_id, session.expires_at, verified.token_version
+    FROM session JOIN verified ON verified.id = session.user_id
     """
 )
 _LIVE = text(
@@ -42,13 +52,6 @@ _END_ALL = text(
     WHERE user_id = :user_id AND revoked_at IS NULL AND id IS DISTINCT FROM CAST(:kept AS uuid)
     """
 )
-_FORGET_EXPIRED = text(
-    """
-    DELETE FROM sessions WHERE id IN (
-        SELECT id FROM sessions WHERE expires_at <= :now ORDER BY expires_at LIMIT 10 FOR UPDATE SKIP LOCKED
-    )
-    """
-)
 
 
 async def create(
@@ -56,22 +59,25 @@ async def create(
     *,
     session_id: UUID,
     user_id: int,
+    password_hash: str,
     token_sha256: bytes,
     now: datetime,
     expires_at: datetime,
     address: str | None,
     user_agent: str | None,
-) -> None:
+) -> Row[Any] | None:
+    """The new session; None: the user is disabled, or has another password than the one that was verified."""
     parameters = {
         "session_id": session_id,
         "user_id": user_id,
+        "password_hash": password_hash,
         "token_sha256": token_sha256,
         "now": now,
         "expires_at": expires_at,
         "address": address,
         "user_agent": user_agent,
     }
-    await connection.execute(_CREATE, parameters)
+    return (await connection.execute(_CREATE, parameters)).one_or_none()
 
 
 async def live(connection: AsyncConnection, session_id: UUID, *, now: datetime) -> Row[Any] | None:
@@ -94,8 +100,3 @@ async def end(connection: AsyncConnection, session_id: UUID, *, now: datetime) -
 
 async def end_all(connection: AsyncConnection, user_id: int, *, now: datetime, except_for: UUID | None = None) -> None:
     await connection.execute(_END_ALL, {"user_id": user_id, "kept": except_for, "now": now})
-
-
-async def forget_expired(connection: AsyncConnection, *, now: datetime) -> None:
-    """Delete a few of the oldest expired ones: one call per sign-in keeps the table as small as its living part."""
-    await connection.execute(_FORGET_EXPIRED, {"now": now})

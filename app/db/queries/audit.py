@@ -1,0 +1,100 @@
+"""The audit log: append, read. And who the triggers shall write down for changes of rights."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.domain.identity import Actor
+
+_SET_ACTOR = text(
+    """
+    SELECT set_config('gtm.actor_user_id', :user_id, true), set_config('gtm.actor_process', :process, true),
+           set_config('gtm.request_id', :request_id, true), set_config('gtm.address', :address, true)
+    """
+)
+_RECORD = text(
+    """
+    INSERT INTO audit_entries (actor_user_id, actor_process, action, target_type, target_id, details, request_id,
+                               address)
+    VALUES (:user_id, :process, :action, :target_type, :target_id, CAST(:details AS jsonb), :request_id,
+            CAST(CAST(:address AS text) AS inet))
+    """
+)
+_LIST = text(
+    """
+    SELECT e.id, e.action, e.target_type, e.target_id, e.details, e.request_id, host(e.address) AS address,
+           e.created_at, e.actor_process,
+           actor.id AS actor_id, actor.email AS actor_email, actor.full_name AS actor_full_name
+    FROM audit_entries e LEFT JOIN users actor ON actor.id = e.actor_user_id
+    WHERE (CAST(:last_id AS bigint) IS NULL OR e.id < :last_id)
+      AND (CAST(:action AS text) IS NULL OR e.action = :action)
+      AND (CAST(:actor_user_id AS bigint) IS NULL OR e.actor_user_id = :actor_user_id)
+      AND (CAST(:target_type AS text) IS NULL OR e.target_type = :target_type)
+      AND (CAST(:target_id AS bigint) IS NULL OR e.target_id = :target_id)
+    ORDER BY e.id DESC LIMIT :limit
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries to list; None does not filter."""
+
+    action: str | None = None
+    actor_user_id: int | None = None
+    target_type: str | None = None
+    target_id: int | None = None
+
+
+async def set_actor(connection: AsyncConnection, actor: Actor, *, request_id: str | None, address: str | None) -> None:
+    """Tell the triggers who acts. It holds until the end of the transaction."""
+    parameters = {
+        "user_id": "" if actor.user_id is None else str(actor.user_id),
+        "process": actor.process or "",
+        "request_id": request_id or "",
+        "address": address or "",
+    }
+    await connection.execute(_SET_ACTOR, parameters)
+
+
+async def record(
+    connection: AsyncConnection,
+    actor: Actor,
+    *,
+    action: str,
+    target_type: str,
+    target_id: int | None,
+    details: Mapping[str, Any],
+    request_id: str | None,
+    address: str | None,
+) -> None:
+    parameters = {
+        "user_id": actor.user_id,
+        "process": actor.process,
+        "action": action,
+        "target_type": target_type,
+        "target_id": target_id,
+        "details": json.dumps(details),
+        "request_id": request_id,
+        "address": address,
+    }
+    await connection.execute(_RECORD, parameters)
+
+
+async def page(
+    connection: AsyncConnection, chosen: AuditFilter, *, last_id: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Newest first."""
+    parameters = {
+        "action": chosen.action,
+        "actor_user_id": chosen.actor_user_id,
+        "target_type": chosen.target_type,
+        "target_id": chosen.target_id,
+        "last_id": last_id,
+        "limit": limit,
+    }
+    return (await connection.execute(_LIST, parameters)).all()

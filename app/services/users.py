@@ -1,0 +1,80 @@
+"""What admins do with accounts: find, promote, disable, rename."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.email_address import normalise_email
+from app.db.queries import sessions
+from app.db.queries import users as queries
+from app.db.queries.users import UserChange, UserFilter
+from app.domain.errors import NotFound
+from app.domain.identity import Actor
+from app.services import audit
+from app.services.audit import Origin
+
+
+async def read_page(
+    connection: AsyncConnection, chosen: UserFilter, *, last_id: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Newest first."""
+    return await queries.page(connection, chosen, last_id=last_id, limit=limit)
+
+
+async def read(connection: AsyncConnection, user_id: int) -> Row[Any]:
+    """One user.
+
+    Raises:
+        NotFound: unknown.
+    """
+    user = await queries.get(connection, user_id)
+    if user is None:
+        raise NotFound
+    return user
+
+
+async def find(connection: AsyncConnection, email: str) -> Row[Any]:
+    """One user by e-mail address, in any spelling.
+
+    Raises:
+        NotFound: unknown.
+    """
+    user = await queries.find(connection, normalise_email(email) or email)
+    if user is None:
+        raise NotFound
+    return user
+
+
+async def update(
+    connection: AsyncConnection,
+    user_id: int,
+    change: UserChange,
+    *,
+    actor: Actor,
+    origin: Origin = audit.NO_ORIGIN,
+    now: datetime,
+) -> Row[Any]:
+    """Change rights or name. Older tokens die with the old rights; a disabled user's sessions end.
+
+    Raises:
+        NotFound: unknown.
+        LastAdmin: nobody would be left to administer.
+    """
+    before = await queries.get(connection, user_id, locked=True)
+    if before is None:
+        raise NotFound
+    await audit.set_actor(connection, actor, origin)
+    user = await queries.update(connection, user_id, change, now=now)
+    if user is None:
+        raise NotFound
+    if not user.is_active:
+        await sessions.end_all(connection, user_id, now=now)
+    if user.full_name != before.full_name:
+        details = {"email": user.email, "from": before.full_name, "to": user.full_name}
+        await audit.record(
+            connection, actor, "user.renamed", target_type="user", target_id=user_id, details=details, origin=origin
+        )
+    return user
