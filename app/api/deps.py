@@ -14,15 +14,16 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.keys import CALLER, REQUEST_ID
+from app.api.problems import language_of
 from app.api.state import AppState, state_of
 from app.core.config import Settings
 from app.domain.errors import AdminRequired, NotAuthenticated
 from app.domain.identity import Caller
-from app.schemas.messages import DEFAULT_LANGUAGE, preferred_language
 from app.schemas.messages import Language as LanguageCode
+from app.services import auth
 
 UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - the peer of a Unix socket has no address
-CALLER_KEY = "gtm.caller"
 
 bearer_token = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/login", auto_error=False)
 
@@ -51,11 +52,9 @@ async def get_caller(
 ) -> Caller:
     if token is None:
         raise NotAuthenticated
-    from app.services import auth  # noqa: PLC0415
-
     async with state.database.autocommit() as connection:
         caller = await auth.identify(connection, token, settings=state.settings, now=now)
-    request.scope[CALLER_KEY] = caller
+    request.scope[CALLER] = caller
     structlog.contextvars.bind_contextvars(user_id=caller.user_id)
     return caller
 
@@ -105,17 +104,18 @@ ClientAddress = Annotated[str, Depends(get_client_address)]
 
 
 async def get_language(request: Request) -> LanguageCode:
-    return language_of(request)
+    return language_of(request.scope)
 
 
 Language = Annotated[LanguageCode, Depends(get_language)]
 
 
-def language_of(request: Request) -> LanguageCode:
-    """The language that the request asks for, or else the signed-in person's own."""
-    caller: Caller | None = request.scope.get(CALLER_KEY)
-    wanted = preferred_language(request.headers.get("accept-language", ""))
-    return wanted or (preferred_language(caller.locale) if caller and caller.locale else None) or DEFAULT_LANGUAGE
+async def get_request_id(request: Request) -> str:
+    request_id: str = request.scope[REQUEST_ID]
+    return request_id
+
+
+RequestId = Annotated[str, Depends(get_request_id)]
 
 
 def _parsed(host: str) -> IPv4Address | IPv6Address | None:

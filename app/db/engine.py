@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import make_url
+import asyncpg
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 MINIMUM_SERVER_VERSION = 150000
@@ -17,6 +20,10 @@ SERVER_SETTINGS = {
 }
 
 
+class CannotConnect(ConnectionError):
+    """The database did not give us a connection; the cause says why."""
+
+
 class Database:
     """One pool for the whole process."""
 
@@ -28,8 +35,15 @@ class Database:
             pool_timeout=5,
             pool_use_lifo=True,
             pool_pre_ping=False,
-            connect_args={"server_settings": SERVER_SETTINGS, "timeout": 5, "command_timeout": 30},
+            hide_parameters=True,
+            connect_args={
+                "server_settings": SERVER_SETTINGS,
+                "timeout": 5,
+                "command_timeout": 30,
+                "async_creator_fn": _connect,
+            },
         )
+        event.listen(self.engine.sync_engine, "checkout", _replace_if_closed)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -52,3 +66,16 @@ def normalise_url(url: str) -> str:
     """Accept the URL as PostgreSQL's own tools write it."""
     parsed = make_url(url)
     return parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+async def _connect(**arguments: Any) -> Any:
+    try:
+        return await asyncpg.connect(**arguments)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotConnect(f"{type(error).__name__}: {error}") from error
+
+
+def _replace_if_closed(connection: Any, *_: object) -> None:
+    """Connections that died while they lay in the pool are replaced, at no cost: the driver saw the socket close."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
