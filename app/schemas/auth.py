@@ -1,0 +1,62 @@
+"""Signing up and signing in, on the wire. Passwords are `SecretStr`: no log line and no error can show one."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from app.core.email_address import MAXIMUM_LENGTH, normalise_email
+from app.core.password_rules import MAXIMUM_LENGTH as LONGEST_PASSWORD
+from app.core.password_rules import MINIMUM_LENGTH as SHORTEST_PASSWORD
+from app.schemas.messages import Language
+from app.schemas.text import Name, RequestModel, ResponseModel
+
+
+def _normalised(email: str) -> str:
+    normalised = normalise_email(email)
+    if normalised is None:
+        raise PydanticCustomError("email_invalid", "must be an e-mail address")
+    return normalised
+
+
+Email = Annotated[
+    str,
+    Field(max_length=MAXIMUM_LENGTH, examples=["sara@example.com"], json_schema_extra={"format": "email"}),
+    AfterValidator(_normalised),
+]
+FullName = Annotated[Name, Field(min_length=1, max_length=200, examples=["سارا محمدی"])]
+NewPassword = Annotated[
+    SecretStr,
+    Field(
+        description=f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters of any kind, and not a common one.",
+        examples=["correct horse battery staple"],
+    ),
+]
+
+
+class RegisterRequest(RequestModel):
+    """A new account. It has no rights but to submit jobs."""
+
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
+
+
+class TokenRead(ResponseModel):
+    """Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+    expires_in: int = Field(examples=[900])
+
+
+class ProfileUpdate(RequestModel):
+    """What people may change about themselves. A field that is left out stays as it is; null clears it."""
+
+    full_name: FullName | None = None
+    locale: Language | None = Field(default=None, description="The language of messages.")
+
+
+class PasswordChange(RequestModel):
+    current_password: SecretStr
+    new_password: NewPassword

@@ -1,0 +1,30 @@
+"""Accounts on the wire."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from app.schemas.auth import FullName
+from app.schemas.messages import Language
+from app.schemas.text import RequestModel, ResponseModel
+
+
+class UserRead(ResponseModel):
+    """An account, as its owner and the admins see it."""
+
+    id: int = Field(examples=[7])
+    email: str = Field(examples=["sara@example.com"])
+    full_name: str | None = Field(examples=["سارا محمدی"])
+    is_admin: bool
+    is_active: bool
+    locale: Language | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class UserUpdate(RequestModel):
+    """What admins may change. A field that is left out stays as it is; a `full_name` of null is cleared."""
+
+    is_admin: bool | None = None
+    is_active: bool | None = None
+    full_name: FullName | None = None
