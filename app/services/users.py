@@ -48,6 +48,11 @@ async def find(connection: AsyncConnection, email: str) -> Row[Any]:
     return user
 
 
+async def admins(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Everybody with the rights of an admin, the disabled included."""
+    return await queries.admins(connection)
+
+
 async def update(
     connection: AsyncConnection,
     user_id: int,
