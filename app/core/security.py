@@ -231,7 +231,10 @@ class RefreshToken:
             raise InvalidToken from error
         if len(raw) != 16 + REFRESH_SECRET_BYTES:
             raise InvalidToken
-        return cls(UUID(bytes=raw[:16]), raw[16:])
+        token = cls(UUID(bytes=raw[:16]), raw[16:])
+        if str(token) != text:
+            raise InvalidToken
+        return token
 
     @property
     def sha256(self) -> bytes:
