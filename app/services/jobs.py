@@ -1,6 +1,5 @@
 """What people do with jobs: submit, approve, reject, start, cancel. One verb each, the same verb everywhere."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.queries import events, gpus
 from app.db.queries import jobs as queries
 from app.db.queries import quotas as quota_queries
-from app.db.queries.jobs import JobFilter, JobRow, Move, NewJob
+from app.db.queries.jobs import JobRow, Move, NewJob
 from app.domain.errors import (
     ExceedsFleet,
     ExceedsMonthlyQuota,
@@ -27,35 +26,14 @@ from app.domain.errors import (
 )
 from app.domain.execution import EndReason
 from app.domain.identity import Actor, Caller
+from app.domain.job_request import JobFilter, JobRequest
 from app.domain.job_state import JobStatus, available_actions
-from app.domain.quota import QuotaBalance, reservation
-from app.services import quotas, transitions
+from app.domain.quota import QuotaBalance
+from app.services import audit, quotas, transitions
+from app.services.audit import Origin
 from app.services.quotas import QuotaPolicy
 
 IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """What a person asks for. `time_limit_seconds` is the wall time after which the run is stopped."""
-
-    name: str
-    gpu_type: str
-    num_gpus: int
-    time_limit_seconds: int
-    command: str
-    data_location: str | None = None
-    is_sensitive: bool = False
-    justification: str | None = None
-
-    @property
-    def reserved_seconds(self) -> int:
-        return reservation(self.num_gpus, self.time_limit_seconds)
-
-    @property
-    def digest(self) -> bytes:
-        """The same for the same request: what an idempotency key is checked against."""
-        return hashlib.sha256(repr(sorted(asdict(self).items())).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +131,13 @@ async def history(connection: AsyncConnection, caller: Caller, job_id: int) -> S
 
 
 async def approve(
-    connection: AsyncConnection, caller: Caller, job_id: int, *, note: str | None, now: datetime
+    connection: AsyncConnection, caller: Caller, job_id: int, *, note: str | None, now: datetime, origin: Origin
 ) -> JobRow:
     """Allow the job to run. Approving again what one has approved oneself changes nothing."""
     job = await read(connection, caller, job_id)
     move = Move(job_id, JobStatus.PENDING, JobStatus.APPROVED, note=note)
     if job.status == JobStatus.PENDING and await transitions.apply(connection, [move], actor=caller.actor, now=now):
+        await _record(connection, caller, "job.approved", job_id, note, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)
     if job.decided_by == caller.user_id and job.status != JobStatus.REJECTED:
@@ -166,11 +145,14 @@ async def approve(
     raise await _conflict(connection, caller, job)
 
 
-async def reject(connection: AsyncConnection, caller: Caller, job_id: int, *, reason: str, now: datetime) -> JobRow:
+async def reject(
+    connection: AsyncConnection, caller: Caller, job_id: int, *, reason: str, now: datetime, origin: Origin
+) -> JobRow:
     """Refuse the job, with the reason its owner will read. Its reservation is released."""
     job = await read(connection, caller, job_id)
     move = Move(job_id, JobStatus.PENDING, JobStatus.REJECTED, reason=EndReason.REJECTED_BY_ADMIN, note=reason)
     if job.status == JobStatus.PENDING and await transitions.apply(connection, [move], actor=caller.actor, now=now):
+        await _record(connection, caller, "job.rejected", job_id, reason, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)
     if job.decided_by == caller.user_id and job.status == JobStatus.REJECTED:
@@ -186,6 +168,7 @@ async def start(
     engine: EngineKind,
     policy: QuotaPolicy,
     now: datetime,
+    origin: Origin,
 ) -> JobRow:
     """Decide that the job runs now. The dispatcher launches it; where the engine queues, it stays APPROVED until then.
 
@@ -202,6 +185,7 @@ async def start(
             return await read(connection, caller, job_id)
         raise await _conflict(connection, caller, job)
     await launch(connection, job, actor=caller.actor, engine=engine, policy=policy, now=now)
+    await _record(connection, caller, "job.started", job_id, None, origin)
     return await read(connection, caller, job_id)
 
 
@@ -242,7 +226,7 @@ async def launch(
 
 
 async def cancel(
-    connection: AsyncConnection, caller: Caller, job_id: int, *, reason: str | None, now: datetime
+    connection: AsyncConnection, caller: Caller, job_id: int, *, reason: str | None, now: datetime, origin: Origin
 ) -> JobRow:
     """Give the job up. One that has no run ends at once; a run is asked to stop, and ends when that is proved."""
     await read(connection, caller, job_id)
@@ -254,14 +238,25 @@ async def cancel(
         why = EndReason.CANCELLED_BY_USER if is_owner else EndReason.CANCELLED_BY_ADMIN
         move = Move(job_id, JobStatus(job.status), JobStatus.CANCELLED, reason=why, note=reason)
         await transitions.apply(connection, [move], actor=caller.actor, now=now)
+        await _record(connection, caller, "job.cancelled", job_id, reason, origin)
         return await read(connection, caller, job_id)
     if job.finished_at is None:
-        await queries.request_cancel(connection, job_id=job_id, user_id=caller.user_id, reason=reason, now=now)
+        if await queries.request_cancel(connection, job_id=job_id, user_id=caller.user_id, reason=reason, now=now):
+            await _record(connection, caller, "job.cancel_requested", job_id, reason, origin)
         return await read(connection, caller, job_id)
     last = await events.last_transition(connection, job_id)
     if job.status == JobStatus.CANCELLED and caller.user_id in (last.actor_user_id, job.cancel_requested_by):
         return await read(connection, caller, job_id)
     raise await _conflict(connection, caller, job)
+
+
+async def _record(
+    connection: AsyncConnection, caller: Caller, action: str, job_id: int, note: str | None, origin: Origin
+) -> None:
+    details = {"note": note} if note else {}
+    await audit.record(
+        connection, caller.actor, action, target_type="job", target_id=job_id, details=details, origin=origin
+    )
 
 
 async def _submitted_before(

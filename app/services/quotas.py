@@ -13,6 +13,8 @@ from app.domain.errors import AdjustmentOutOfRange, QuotaBelowUse
 from app.domain.identity import Actor
 from app.domain.periods import MonthRule
 from app.domain.quota import QuotaBalance
+from app.services import audit
+from app.services.audit import NO_ORIGIN, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +55,24 @@ async def set_limit(
     actor: Actor,
     policy: QuotaPolicy,
     now: datetime,
+    origin: Origin = NO_ORIGIN,
 ) -> QuotaBalance:
     """Change the present month's limit; later months inherit it.
 
     Raises:
         QuotaBelowUse: with the smallest limit that is possible now.
     """
-    balance = await read(connection, user_id, policy=policy, now=now)
+    await read(connection, user_id, policy=policy, now=now)
     changed = await queries.set_limit(
         connection, user_id=user_id, limit_seconds=limit_seconds, note=note, actor=actor, now=now
     )
     balance = await read(connection, user_id, policy=policy, now=now)
     if not changed:
         raise QuotaBelowUse(minimum_seconds=balance.reserved_seconds + balance.used_seconds)
+    details = {"limit_seconds": limit_seconds, "reason": note}
+    await audit.record(
+        connection, actor, "quota.limit_set", target_type="user", target_id=user_id, details=details, origin=origin
+    )
     return balance
 
 
@@ -78,6 +85,7 @@ async def adjust(
     actor: Actor,
     policy: QuotaPolicy,
     now: datetime,
+    origin: Origin = NO_ORIGIN,
 ) -> QuotaBalance:
     """Correct the used GPU-seconds of the present month, up or down.
 
@@ -91,6 +99,10 @@ async def adjust(
     balance = await read(connection, user_id, policy=policy, now=now)
     if not changed:
         raise AdjustmentOutOfRange(minimum_seconds=-balance.used_seconds, maximum_seconds=balance.available_seconds)
+    details = {"delta_seconds": delta_seconds, "reason": note}
+    await audit.record(
+        connection, actor, "quota.adjusted", target_type="user", target_id=user_id, details=details, origin=origin
+    )
     return balance
 
 

@@ -1,6 +1,6 @@
 """From a job's row to what an engine is told, and the reading of a run's log and utilisation."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,10 +8,15 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.engine import Database
 from app.db.queries import runs
 from app.domain.execution import GpuSlot, JobSpec, LogChunk, RunReader, UtilisationSample
 from app.domain.identity import Caller
 from app.services import jobs
+from app.services.events import EventFeed
+
+FOLLOW_CHUNK_BYTES = 65_536
+FOLLOW_INTERVAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,30 @@ async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int)
     return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
 
 
+async def follow_log(
+    database: Database, feed: EventFeed, reader: RunReader, caller: Caller, job_id: int, *, offset: int
+) -> AsyncIterator[bytes]:
+    """The log from `offset` on, as it grows, until it is complete or the caller may no longer read it."""
+    with feed.subscribe(caller) as subscription:
+        run = await _find_anew(database, caller, job_id)
+        while not subscription.is_closed:
+            chunk = await read_log(reader, run, offset=offset, limit=FOLLOW_CHUNK_BYTES)
+            if chunk.data:
+                offset = chunk.next_offset
+                yield chunk.data
+            elif chunk.complete:
+                return
+            elif any(event.job_id == job_id for event in await subscription.wait(FOLLOW_INTERVAL_SECONDS)):
+                run = await _find_anew(database, caller, job_id)
+
+
 async def read_utilisation(reader: RunReader, run: RunOfJob, *, limit: int) -> Sequence[UtilisationSample]:
     """What the run's GPUs did, oldest first, thinned to `limit` samples."""
     if run.spec is None:
         return []
     return await reader.read_utilisation(run.spec, ended_at=run.ended_at, limit=limit)
+
+
+async def _find_anew(database: Database, caller: Caller, job_id: int) -> RunOfJob:
+    async with database.autocommit() as connection:
+        return await find(connection, caller, job_id)

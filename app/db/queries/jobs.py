@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.execution import EndReason
 from app.domain.identity import Actor
+from app.domain.job_request import JobFilter
 from app.domain.job_state import FINAL, JobStatus
 
 JobRow = Row[Any]
@@ -220,16 +221,6 @@ class Move:
     exit_code: int | None = None
     exit_signal: int | None = None
     charged_seconds: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs a list shows. `user_id` None means everybody's, which only admins may ask for."""
-
-    user_id: int | None = None
-    statuses: tuple[JobStatus, ...] = ()
-    search: str | None = None
-    oldest_first: bool = False
 
 
 async def submit(

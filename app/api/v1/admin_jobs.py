@@ -1,0 +1,141 @@
+"""Everybody's jobs, and the decisions on them."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, status
+
+from app.api.deps import AdminUser, Autocommit, Language, Now, State, Transaction
+from app.api.errors import problem_status, problem_text, problems
+from app.api.origin import RequestOrigin
+from app.api.pagination import PageParams
+from app.api.policy import Engine, Policy
+from app.api.v1.jobs import JobId, Search, StatusAlias, Statuses
+from app.domain.errors import DomainError
+from app.domain.job_request import JobFilter
+from app.domain.job_state import JobAction
+from app.schemas.jobs import (
+    ApproveRequest,
+    DecisionResult,
+    DecisionsRequest,
+    JobCounts,
+    JobRead,
+    Refusal,
+    RejectRequest,
+)
+from app.schemas.text import RowId
+from app.services import jobs
+
+router = APIRouter(prefix="/admin/jobs", tags=["admin"])
+
+UNSPECIFIED = "unspecified"
+
+
+@router.get("", responses=problems(401, 403, 422, 503))
+async def list_all_jobs(
+    admin: AdminUser,
+    connection: Autocommit,
+    page: PageParams,
+    language: Language,
+    status: Statuses = None,
+    status_filter: StatusAlias = None,
+    user: Annotated[RowId | None, Query(description="Only this user's jobs.")] = None,
+    q: Search = None,
+    sort: Annotated[Literal["newest", "oldest"], Query(description="By time of submission.")] = "newest",
+) -> list[JobRead]:
+    """Everybody's jobs."""
+    wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
+    filters = JobFilter(user_id=user, statuses=wanted, search=q, oldest_first=sort == "oldest")
+    rows = await jobs.page(connection, filters, cursor=page.last_id, limit=page.fetch_limit)
+    return [JobRead.of(row, admin, language) for row in page.cut(rows)]
+
+
+@router.get("/counts", responses=problems(401, 403, 503))
+async def count_all_jobs(_admin: AdminUser, connection: Autocommit) -> JobCounts:
+    """How many jobs stand in each status."""
+    return JobCounts.model_validate(await jobs.counts(connection, user_id=None))
+
+
+@router.post("/decisions", status_code=status.HTTP_207_MULTI_STATUS, responses=problems(401, 403, 422, 503))
+async def decide(
+    body: DecisionsRequest,
+    admin: AdminUser,
+    state: State,
+    engine: Engine,
+    policy: Policy,
+    now: Now,
+    origin: RequestOrigin,
+    language: Language,
+) -> list[DecisionResult]:
+    """Decide on many jobs at once. Each stands for itself: one that is refused does not undo the others."""
+    results = []
+    for decision in body.decisions:
+        try:
+            async with state.database.transaction() as connection:
+                match decision.action:
+                    case JobAction.APPROVE:
+                        row = await jobs.approve(
+                            connection, admin, decision.job_id, note=decision.note, now=now, origin=origin
+                        )
+                    case JobAction.REJECT:
+                        reason = decision.note or UNSPECIFIED
+                        row = await jobs.reject(
+                            connection, admin, decision.job_id, reason=reason, now=now, origin=origin
+                        )
+                    case _:
+                        row = await jobs.start(
+                            connection, admin, decision.job_id, engine=engine, policy=policy, now=now, origin=origin
+                        )
+            result = DecisionResult(job_id=decision.job_id, status=200, job=JobRead.of(row, admin, language))
+        except DomainError as refusal:
+            problem = Refusal(code=refusal.code, detail=problem_text(refusal, language))
+            result = DecisionResult(job_id=decision.job_id, status=problem_status(refusal), problem=problem)
+        results.append(result)
+    return results
+
+
+@router.post("/{job_id}/approve", responses=problems(401, 403, 404, 409, 422, 503))
+async def approve(
+    job_id: JobId,
+    admin: AdminUser,
+    connection: Transaction,
+    now: Now,
+    origin: RequestOrigin,
+    language: Language,
+    body: ApproveRequest | None = None,
+) -> JobRead:
+    """Allow a PENDING job to run."""
+    note = body.note if body else None
+    return JobRead.of(await jobs.approve(connection, admin, job_id, note=note, now=now, origin=origin), admin, language)
+
+
+@router.post("/{job_id}/reject", responses=problems(401, 403, 404, 409, 422, 503))
+async def reject(
+    job_id: JobId,
+    admin: AdminUser,
+    connection: Transaction,
+    now: Now,
+    origin: RequestOrigin,
+    language: Language,
+    body: RejectRequest | None = None,
+) -> JobRead:
+    """Refuse a PENDING job, with the reason that its owner will read."""
+    reason = body.reason if body else UNSPECIFIED
+    return JobRead.of(
+        await jobs.reject(connection, admin, job_id, reason=reason, now=now, origin=origin), admin, language
+    )
+
+
+@router.post("/{job_id}/start", responses=problems(401, 403, 404, 409, 422, 503))
+async def start(
+    job_id: JobId,
+    admin: AdminUser,
+    connection: Transaction,
+    engine: Engine,
+    policy: Policy,
+    now: Now,
+    origin: RequestOrigin,
+    language: Language,
+) -> JobRead:
+    """Run an APPROVED job now. Where the engine queues by itself, it stays APPROVED until the engine runs it."""
+    row = await jobs.start(connection, admin, job_id, engine=engine, policy=policy, now=now, origin=origin)
+    return JobRead.of(row, admin, language)

@@ -1,0 +1,203 @@
+"""A person's own jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Response, status
+from fastapi.responses import StreamingResponse
+
+from app.api.deps import Autocommit, CurrentUser, Language, Now, State, Transaction
+from app.api.errors import problem_text, problems
+from app.api.origin import RequestOrigin
+from app.api.pagination import PageParams
+from app.api.policy import Policy
+from app.domain.errors import (
+    DomainError,
+)
+from app.domain.job_request import JobFilter
+from app.domain.job_state import JobStatus
+from app.domain.quota import hours_from_seconds
+from app.schemas.jobs import (
+    CancelRequest,
+    GpuPlace,
+    JobCounts,
+    JobCreate,
+    JobEventRead,
+    JobForecast,
+    JobRead,
+    Refusal,
+    UtilisationRead,
+)
+from app.schemas.text import FoldedInt, RowId
+from app.services import jobs, runs
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+JobId = Annotated[RowId, Path(description="The job's number.")]
+Statuses = Annotated[list[JobStatus] | None, Query(description="Only jobs in one of these; repeat for several.")]
+StatusAlias = Annotated[list[JobStatus] | None, Query(description="An older name of `status`.", deprecated=True)]
+Search = Annotated[
+    str | None, Query(max_length=255, description="A job's number, or words that words of its name begin with.")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Your own name for this submission. A retry with the same key and body answers with the same job.",
+    ),
+]
+LARGEST_LOG_READ = 1_048_576
+SAMPLES = 2000
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(401, 409, 422, 503),
+)
+async def submit(
+    body: JobCreate,
+    user: CurrentUser,
+    connection: Autocommit,
+    response: Response,
+    policy: Policy,
+    now: Now,
+    language: Language,
+    key: IdempotencyKey = None,
+) -> JobRead:
+    """Submit a job. Its GPUs times its hours are reserved from this month's quota until it ends."""
+    row = await jobs.submit(connection, user, body.to_request(), key=key, policy=policy, now=now)
+    response.headers["Location"] = f"/api/v1/jobs/{row.id}"
+    return JobRead.of(row, user, language)
+
+
+@router.post("/validate", responses=problems(401, 422, 503))
+async def validate(
+    body: JobCreate, user: CurrentUser, connection: Transaction, policy: Policy, now: Now, language: Language
+) -> JobForecast:
+    """Check a submission without making it: what it would cost, what it would leave, and whether it fits now."""
+    request = body.to_request()
+    reserved = hours_from_seconds(request.reserved_seconds)
+    try:
+        seen = await jobs.forecast(connection, user, request, policy=policy, now=now)
+    except DomainError as refusal:
+        problem = Refusal(code=refusal.code, detail=problem_text(refusal, language))
+        return JobForecast(accepted=False, reserved_gpu_hours=reserved, problem=problem)
+    return JobForecast(
+        accepted=True,
+        reserved_gpu_hours=reserved,
+        available_hours_now=hours_from_seconds(seen.quota.available_seconds),
+        available_hours_after=hours_from_seconds(seen.quota.available_seconds - seen.reserved_seconds),
+        free_gpus=seen.free_gpus,
+        fits_now=seen.free_gpus >= request.num_gpus,
+    )
+
+
+@router.get("", responses=problems(401, 422, 503))
+async def list_jobs(
+    user: CurrentUser,
+    connection: Autocommit,
+    page: PageParams,
+    language: Language,
+    status: Statuses = None,
+    status_filter: StatusAlias = None,
+    q: Search = None,
+) -> list[JobRead]:
+    """Your jobs, newest first."""
+    wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
+    filters = JobFilter(user_id=user.user_id, statuses=wanted, search=q)
+    rows = await jobs.page(connection, filters, cursor=page.last_id, limit=page.fetch_limit)
+    return [JobRead.of(row, user, language) for row in page.cut(rows)]
+
+
+@router.get("/counts", responses=problems(401, 503))
+async def count_jobs(user: CurrentUser, connection: Autocommit) -> JobCounts:
+    """How many of your jobs stand in each status."""
+    return JobCounts.model_validate(await jobs.counts(connection, user_id=user.user_id))
+
+
+@router.get("/{job_id}", responses=problems(401, 404, 422, 503))
+async def get_job(job_id: JobId, user: CurrentUser, connection: Autocommit, language: Language) -> JobRead:
+    """One job. Another person's is not found, unless you are an admin."""
+    return JobRead.of(await jobs.read(connection, user, job_id), user, language)
+
+
+@router.get("/{job_id}/events", responses=problems(401, 404, 422, 503))
+async def list_job_events(job_id: JobId, user: CurrentUser, connection: Autocommit) -> list[JobEventRead]:
+    """What happened to the job, oldest first: who, when, and why."""
+    return [JobEventRead.of(row) for row in await jobs.history(connection, user, job_id)]
+
+
+@router.get(
+    "/{job_id}/log",
+    response_class=Response,
+    responses=problems(401, 404, 422, 503) | {200: {"content": {"text/plain": {"example": "epoch 1 loss 2.31\n"}}}},
+)
+async def read_log(
+    job_id: JobId,
+    user: CurrentUser,
+    state: State,
+    offset: Annotated[FoldedInt, Query(ge=0, le=2**62, description="The first byte wanted.")] = 0,
+    limit: Annotated[FoldedInt, Query(ge=1, le=LARGEST_LOG_READ, description="Bytes at most.")] = 65_536,
+    follow: Annotated[bool, Query(description="Keep sending what the job prints until it ends.")] = False,
+) -> Response:
+    """What the job printed, as it printed it.
+
+    `X-Log-Offset` is the first byte sent, `X-Log-Next-Offset` where to go on, `X-Log-Complete` whether the log is over.
+    """
+    async with state.database.autocommit() as connection:
+        run = await runs.find(connection, user, job_id)
+    if follow:
+        bytes_of_log = runs.follow_log(state.database, state.feed, state.engine, user, job_id, offset=offset)
+        return StreamingResponse(bytes_of_log, media_type="text/plain; charset=utf-8")
+    chunk = await runs.read_log(state.engine, run, offset=offset, limit=limit)
+    headers = {
+        "X-Log-Offset": str(chunk.offset),
+        "X-Log-Next-Offset": str(chunk.next_offset),
+        "X-Log-Size": str(chunk.size),
+        "X-Log-Complete": str(chunk.complete and chunk.next_offset >= chunk.size).lower(),
+    }
+    return Response(chunk.data, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.get("/{job_id}/utilisation", responses=problems(401, 404, 422, 503))
+async def read_utilisation(
+    job_id: JobId,
+    user: CurrentUser,
+    state: State,
+    limit: Annotated[FoldedInt, Query(ge=1, le=SAMPLES, description="Samples at most, evenly thinned.")] = 500,
+) -> list[UtilisationRead]:
+    """What the job's GPUs did, oldest first."""
+    async with state.database.autocommit() as connection:
+        run = await runs.find(connection, user, job_id)
+    samples = await runs.read_utilisation(state.engine, run, limit=limit)
+    return [
+        UtilisationRead(
+            at=sample.at,
+            gpu=GpuPlace(node=sample.slot.node, index=sample.slot.index),
+            utilisation=sample.utilisation,
+            memory_used_bytes=sample.memory_used_bytes,
+            power_watts=sample.power_watts,
+            temperature_celsius=sample.temperature_celsius,
+        )
+        for sample in samples
+    ]
+
+
+@router.post("/{job_id}/cancel", responses=problems(401, 404, 409, 422, 503))
+async def cancel(
+    job_id: JobId,
+    user: CurrentUser,
+    connection: Transaction,
+    now: Now,
+    origin: RequestOrigin,
+    language: Language,
+    body: CancelRequest | None = None,
+) -> JobRead:
+    """Give a job up. One that waits ends at once; one that runs ends when it is proved to have stopped."""
+    reason = body.reason if body else None
+    return JobRead.of(
+        await jobs.cancel(connection, user, job_id, reason=reason, now=now, origin=origin), user, language
+    )

@@ -1,0 +1,40 @@
+"""What a person asks for: a job, in the units of the system, and a list of jobs."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+from app.domain.job_state import JobStatus
+from app.domain.quota import reservation
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What a person asks for. `time_limit_seconds` is the wall time after which the run is stopped."""
+
+    name: str
+    gpu_type: str
+    num_gpus: int
+    time_limit_seconds: int
+    command: str
+    data_location: str | None = None
+    is_sensitive: bool = False
+    justification: str | None = None
+
+    @property
+    def reserved_seconds(self) -> int:
+        return reservation(self.num_gpus, self.time_limit_seconds)
+
+    @property
+    def digest(self) -> bytes:
+        """The same for the same request: what an idempotency key is checked against."""
+        return hashlib.sha256(repr(sorted(asdict(self).items())).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows. `user_id` None means everybody's, which only admins may ask for."""
+
+    user_id: int | None = None
+    statuses: tuple[JobStatus, ...] = ()
+    search: str | None = None
+    oldest_first: bool = False

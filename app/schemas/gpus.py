@@ -1,0 +1,98 @@
+"""The fleet on the wire."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+from sqlalchemy import Row
+
+from app.schemas.people import Person
+from app.schemas.text import RequestModel, ResponseModel, Text
+
+
+class GpuState(StrEnum):
+    FREE = "FREE"
+    BUSY = "BUSY"
+    DRAINING = "DRAINING"
+    DRAINED = "DRAINED"
+    QUARANTINED = "QUARANTINED"
+    CONTENDED = "CONTENDED"
+    RETIRED = "RETIRED"
+
+
+class GpuTypeRead(ResponseModel):
+    """A GPU type that jobs may ask for: how many exist, and how many could take a job now."""
+
+    name: str
+    total: int
+    free: int
+    memory_bytes: int
+
+
+class GpuHolder(ResponseModel):
+    """The job on a GPU."""
+
+    id: int
+    name: str
+    owner: Person
+
+
+class GpuRead(ResponseModel):
+    """One GPU with its state and the job on it. DRAINING: it finishes its job and takes no other."""
+
+    id: int
+    node: str
+    index: int
+    gpu_type: str
+    uuid: str
+    memory_bytes: int
+    executor: str
+    state: GpuState
+    job: GpuHolder | None
+    drain_reason: str | None
+    drained_at: datetime | None
+    drained_by: Person | None
+    last_seen_at: datetime
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        holder = None
+        if row.job_id is not None:
+            owner = Person(id=row.job_user_id, full_name=row.job_owner_full_name, email=row.job_owner_email)
+            holder = GpuHolder(id=row.job_id, name=row.job_name, owner=owner)
+        drainer = None
+        if row.drained_by is not None:
+            drainer = Person(id=row.drained_by, full_name=row.drained_by_full_name, email=row.drained_by_email)
+        return cls(
+            id=row.id,
+            node=row.node,
+            index=row.gpu_index,
+            gpu_type=row.gpu_type,
+            uuid=row.uuid,
+            memory_bytes=row.memory_bytes,
+            executor=row.executor,
+            state=_state(row),
+            job=holder,
+            drain_reason=row.drain_reason,
+            drained_at=row.drained_at,
+            drained_by=drainer,
+            last_seen_at=row.last_seen_at,
+        )
+
+
+class DrainRequest(RequestModel):
+    reason: Annotated[Text, Field(min_length=1, max_length=2000, examples=["Fan replacement"])]
+
+
+def _state(row: Row[Any]) -> GpuState:
+    """The one word that says why it takes a job or not; what an admin must act on comes first."""
+    if row.retired_at is not None:
+        return GpuState.RETIRED
+    if row.is_quarantined:
+        return GpuState.QUARANTINED
+    if row.drained_at is not None:
+        return GpuState.DRAINED if row.job_id is None else GpuState.DRAINING
+    if row.job_id is not None:
+        return GpuState.BUSY
+    return GpuState.CONTENDED if row.is_contended else GpuState.FREE

@@ -1,0 +1,304 @@
+"""Jobs on the wire. Hours are JSON numbers here and whole GPU-seconds everywhere else."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+from sqlalchemy import Row
+
+from app.domain.execution import EndReason, WaitReason
+from app.domain.identity import Caller
+from app.domain.job_request import JobRequest
+from app.domain.job_state import JobAction, JobStatus, available_actions
+from app.domain.quota import hours_from_seconds, seconds_from_hours
+from app.schemas.messages import Language, message
+from app.schemas.people import Person
+from app.schemas.text import Line, Name, RequestModel, ResponseModel, Text
+
+JobName = Annotated[Name, Field(min_length=1, max_length=255, examples=["train-resnet"])]
+Hours = Annotated[float, Field(gt=0, le=720)]
+Reason = Annotated[Text, Field(min_length=1, max_length=2000)]
+OptionalNote = Annotated[Text, Field(max_length=2000)] | None
+
+
+class JobCreate(RequestModel):
+    """A request to run a command on GPUs. `estimated_hours` is the wall-time limit at which the run is stopped."""
+
+    name: JobName
+    gpu_type: Annotated[Line, Field(min_length=1, max_length=64, examples=["A100"])]
+    num_gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    estimated_hours: Hours = 1
+    command: Annotated[Text, Field(min_length=1, max_length=16_384, examples=["python train.py --epochs 10"])]
+    data_location: Annotated[Text, Field(max_length=1024)] | None = None
+    is_sensitive: bool = False
+    justification: OptionalNote = None
+
+    @model_validator(mode="after")
+    def _is_runnable(self) -> Self:
+        if seconds_from_hours(self.estimated_hours) < 1:
+            raise PydanticCustomError("time_limit_too_short", "estimated_hours must be at least one second")
+        if not self.command.strip():
+            raise PydanticCustomError("blank_command", "command must not be blank")
+        return self
+
+    def to_request(self) -> JobRequest:
+        return JobRequest(
+            name=self.name,
+            gpu_type=self.gpu_type,
+            num_gpus=self.num_gpus,
+            time_limit_seconds=seconds_from_hours(self.estimated_hours),
+            command=self.command,
+            data_location=self.data_location,
+            is_sensitive=self.is_sensitive,
+            justification=self.justification,
+        )
+
+
+class GpuPlace(ResponseModel):
+    """A GPU by its node and its index there."""
+
+    node: str
+    index: int
+
+
+class JobRead(ResponseModel):
+    """A job as this caller may see it. `actions` lists what this caller may do to it now."""
+
+    id: int
+    user_id: int
+    owner: Person
+    name: str
+    gpu_type: str
+    num_gpus: int
+    estimated_hours: float
+    command: str
+    data_location: str | None
+    is_sensitive: bool
+    justification: str | None
+    status: JobStatus
+    reason: EndReason | None
+    wait_reason: WaitReason | None
+    reason_text: str | None
+    error_message: str | None
+    exit_code: int | None
+    exit_signal: int | None
+    created_at: datetime
+    updated_at: datetime
+    decided_at: datetime | None
+    decided_by: Person | None
+    decision_note: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    reserved_gpu_hours: float
+    charged_gpu_hours: float
+    progress: float | None
+    gpus: list[GpuPlace]
+    executor: str | None
+    run_id: UUID | None
+    actions: list[JobAction]
+
+    @classmethod
+    def of(cls, row: Row[Any], caller: Caller, language: Language) -> Self:
+        """Build from a row of the jobs query, as `caller` may see it."""
+        status = JobStatus(row.status)
+        owner_name, owner_email = _owner_of(row, caller)
+        waiting = _wait_reason(row, status)
+        return cls(
+            id=row.id,
+            user_id=row.user_id,
+            owner=Person(id=row.user_id, full_name=owner_name, email=owner_email),
+            name=row.name,
+            gpu_type=row.gpu_type,
+            num_gpus=row.num_gpus,
+            estimated_hours=hours_from_seconds(row.time_limit_seconds),
+            command=row.command,
+            data_location=row.data_location,
+            is_sensitive=row.is_sensitive,
+            justification=row.justification,
+            status=status,
+            reason=EndReason(row.reason) if row.reason else None,
+            wait_reason=waiting,
+            reason_text=_reason_text(row, waiting, language),
+            error_message=row.error_message,
+            exit_code=row.exit_code,
+            exit_signal=row.exit_signal,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+            decided_at=row.decided_at,
+            decided_by=_decider_of(row),
+            decision_note=row.decision_note,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            cancel_requested_at=row.cancel_requested_at,
+            reserved_gpu_hours=hours_from_seconds(row.reserved_seconds),
+            charged_gpu_hours=hours_from_seconds(row.charged_seconds),
+            progress=row.progress,
+            gpus=[GpuPlace(node=gpu["node"], index=gpu["index"]) for gpu in row.gpus or ()],
+            executor=row.executor,
+            run_id=row.run_id,
+            actions=available_actions(
+                status,
+                is_admin=caller.is_admin,
+                is_owner=row.user_id == caller.user_id,
+                cancel_requested=row.cancel_requested_at is not None,
+                dispatched=row.run_id is not None,
+            ),
+        )
+
+
+class JobForecast(ResponseModel):
+    """What submitting this job now would mean. `problem` says why it would be refused."""
+
+    accepted: bool
+    reserved_gpu_hours: float
+    available_hours_now: float | None = None
+    available_hours_after: float | None = None
+    free_gpus: int | None = None
+    fits_now: bool = False
+    problem: "Refusal | None" = None
+
+
+class Refusal(ResponseModel):
+    """A refusal inside an answer: the stable code, and a sentence that says what to do."""
+
+    code: str
+    detail: str
+
+
+class JobEventRead(ResponseModel):
+    """One step of a job's life."""
+
+    seq: int
+    kind: str
+    from_status: JobStatus | None
+    to_status: JobStatus
+    reason: str | None
+    note: str | None
+    at: datetime
+    actor: Person | None
+    actor_process: str | None
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        return cls(
+            seq=row.seq,
+            kind=row.kind,
+            from_status=row.from_status,
+            to_status=row.to_status,
+            reason=row.reason,
+            note=row.note,
+            at=row.created_at,
+            actor=Person.of_actor(row),
+            actor_process=row.actor_process,
+        )
+
+
+class JobCounts(ResponseModel):
+    """How many jobs stand in each status."""
+
+    PENDING: int
+    APPROVED: int
+    RUNNING: int
+    COMPLETED: int
+    FAILED: int
+    REJECTED: int
+    CANCELLED: int
+
+
+class UtilisationRead(ResponseModel):
+    """One GPU at one moment: share of time computing (0-1), memory in bytes, power in watts, temperature in °C."""
+
+    at: datetime
+    gpu: GpuPlace
+    utilisation: float
+    memory_used_bytes: int
+    power_watts: float | None
+    temperature_celsius: float | None
+
+
+class ApproveRequest(RequestModel):
+    note: OptionalNote = None
+
+
+class RejectRequest(RequestModel):
+    reason: Reason
+
+
+class CancelRequest(RequestModel):
+    reason: OptionalNote = None
+
+
+class Decision(RequestModel):
+    """One of several decisions. `note` is the approval's remark, or the reason of a rejection."""
+
+    job_id: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    action: Literal["approve", "reject", "start"]
+    note: OptionalNote = None
+
+    @model_validator(mode="after")
+    def _rejects_with_a_reason(self) -> Self:
+        if self.action == "reject" and not (self.note and self.note.strip()):
+            raise PydanticCustomError("reason_missing", "a rejection needs its reason in note")
+        return self
+
+
+class DecisionsRequest(RequestModel):
+    decisions: Annotated[list[Decision], Field(min_length=1, max_length=100)]
+
+
+class DecisionResult(ResponseModel):
+    """What became of one decision: the job as it is now, or the problem; `status` as the single call would answer."""
+
+    job_id: int
+    status: int
+    job: JobRead | None = None
+    problem: Refusal | None = None
+
+
+def _owner_of(row: Row[Any], caller: Caller) -> tuple[str | None, str]:
+    """A row fresh from its own INSERT names no owner: it is the caller."""
+    if "owner_email" in row._fields:
+        return row.owner_full_name, row.owner_email
+    return caller.full_name, caller.email
+
+
+def _decider_of(row: Row[Any]) -> Person | None:
+    if row.decided_by is None:
+        return None
+    return Person(id=row.decided_by, full_name=row.decider_full_name, email=row.decider_email)
+
+
+def _wait_reason(row: Row[Any], status: JobStatus) -> WaitReason | None:
+    if row.cancel_requested_at is not None and row.finished_at is None:
+        return WaitReason.CANCELLING
+    match status:
+        case JobStatus.PENDING:
+            return WaitReason.AWAITING_DECISION
+        case JobStatus.APPROVED if row.run_id is not None:
+            return WaitReason.IN_ENGINE_QUEUE
+        case JobStatus.APPROVED:
+            return WaitReason(row.wait_reason or WaitReason.AWAITING_START)
+        case JobStatus.RUNNING if row.launched_at is None:
+            return WaitReason.STARTING
+        case _:
+            return None
+
+
+def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) -> str | None:
+    key = f"reason.{row.reason}" if row.reason else f"wait.{waiting}" if waiting else None
+    if key is None:
+        return None
+    return message(
+        key,
+        language,
+        gpu_type=row.gpu_type,
+        num_gpus=row.num_gpus,
+        hours=hours_from_seconds(row.time_limit_seconds),
+        exit_code=row.exit_code if row.exit_code is not None else "?",
+        signal=row.exit_signal if row.exit_signal is not None else "?",
+        note=row.decision_note or row.cancel_reason or "-",
+        queue_reason=row.queue_reason or "-",
+    )
