@@ -1,14 +1,107 @@
 """The service as an ASGI application: `uvicorn app.main:app`."""
 
-from fastapi import FastAPI
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from app.core.config import Settings, load_settings
+from fastapi import Depends, FastAPI
+
+from app.api import docs, errors, health, metrics, openapi
+from app.api.body_limit import BodyLimit
+from app.api.boundary import Boundary
+from app.api.startup import StartupReport
+from app.api.state import AppState
+from app.api.static import FrontendFiles
+from app.api.strict_query import refuse_unknown_parameters
+from app.api.v1 import (
+    admin_audit,
+    admin_gpus,
+    admin_jobs,
+    admin_quota,
+    admin_users,
+    auth,
+    events,
+    gpus,
+    jobs,
+    quota,
+)
+from app.core.clock import Clock, system_clock
+from app.core.config import ConfigurationError, DispatcherPlacement, Settings, load_settings
+from app.core.logging import configure_logging
+from app.core.security import PasswordPool
+from app.core.supervision import running
+from app.core.version import VERSION
+from app.db.bootstrap import open_database
+from app.dispatcher.build import create_dispatcher
+from app.domain.periods import Calendar, MonthRule
+from app.executors.registry import create_executor
+from app.services.events import EventFeed
+
+API_ROUTERS = [
+    module.router
+    for module in (jobs, quota, gpus, events, auth, admin_jobs, admin_quota, admin_users, admin_gpus, admin_audit)
+]
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Put the service together; nothing is opened before its lifespan begins."""
+def create_app(settings: Settings | None = None, clock: Clock = system_clock) -> FastAPI:
+    """Put the service together. Nothing is opened before its lifespan begins.
+
+    Raises:
+        ConfigurationError: a setting is missing or unusable.
+    """
     settings = settings or load_settings()
-    return FastAPI(title="GPU Task Manager")
+    configure_logging(settings.log_format, settings.log_level)
+    app = FastAPI(
+        title=openapi.TITLE,
+        description=openapi.DESCRIPTION,
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=openapi.operation_id,
+        lifespan=lambda app: service(app, settings, clock),
+    )
+    for router in API_ROUTERS:
+        app.include_router(router, prefix="/api/v1", dependencies=[Depends(refuse_unknown_parameters)])
+    for router in (health.router, metrics.router, docs.router):
+        app.include_router(router)
+    app.mount("/ui", FrontendFiles())
+    errors.install(app)
+    openapi.install(app)
+    for layer in (BodyLimit, Boundary, StartupReport):
+        app.add_middleware(layer)
+    return app
 
 
-app = create_app()
+@asynccontextmanager
+async def service(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """Everything that lives as long as the service: opened in this order, closed in the reverse one."""
+    engine = create_executor(settings, clock)
+    async with open_database(settings) as database:
+        app.state.gtm = state = AppState(
+            settings=settings,
+            clock=clock,
+            database=database,
+            engine=engine,
+            passwords=await asyncio.to_thread(PasswordPool, settings.bcrypt_cost),
+            feed=EventFeed(database, clock),
+            month_rule=MonthRule(Calendar(settings.quota_calendar), settings.zone),
+        )
+        tasks = {"event feed": state.feed.run}
+        if settings.dispatcher is DispatcherPlacement.EMBEDDED:
+            tasks["dispatcher"] = create_dispatcher(database, engine, settings, clock).run
+        try:
+            async with running(**tasks):
+                yield
+        finally:
+            state.passwords.close()
+
+
+def app_or_exit() -> FastAPI:
+    try:
+        return create_app()
+    except ConfigurationError as problem:
+        sys.exit(f"gpu-task-manager cannot start: {problem}")
+
+
+app = app_or_exit()

@@ -132,16 +132,29 @@ async def on_http_refusal(request: Request, error: Exception) -> Response:
     return problem(request.scope, status, HTTP_CODES[status])
 
 
+def refuses(*refusals: type[DomainError]) -> dict[int | str, dict[str, Any]]:
+    """What this route in particular may refuse, for its `responses=`. The refusals of all routes are in `openapi.py`."""
+    codes: dict[int, list[str]] = {}
+    for refusal in refusals:
+        codes.setdefault(_status(refusal), []).append(f"`{refusal.code}`")
+    return {status: _described(", ".join(named)) for status, named in codes.items()}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route may refuse, for its `responses=`. What every route may refuse is added in `openapi.py`."""
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}}
-        for status in statuses
-    }
+    """The same by status, where no code needs to be named."""
+    return {status: _described(HTTPStatus(status).phrase) for status in statuses}
+
+
+def _described(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}}
 
 
 def problem_status(refusal: DomainError) -> int:
-    return next(STATUS[ancestor] for ancestor in type(refusal).__mro__ if ancestor in STATUS)
+    return _status(type(refusal))
+
+
+def _status(refusal: type[DomainError]) -> HTTPStatus:
+    return next(STATUS[ancestor] for ancestor in refusal.__mro__ if ancestor in STATUS)
 
 
 def problem_text(refusal: DomainError, language: Language, now: datetime | None = None) -> str:
@@ -184,7 +197,9 @@ def refusal_response(request: Request, error: DomainError) -> Response:
 def _facts(error: DomainError) -> dict[str, Any]:
     """The fields of the error, as a person would count: hours where the system counts GPU-seconds."""
     unshown = next((UNSHOWN[ancestor] for ancestor in type(error).__mro__ if ancestor in UNSHOWN), frozenset())
-    names = [field.name for field in fields(error) if field.name not in unshown] if is_dataclass(error) else []
+    names: list[str] = (
+        [field.name for field in fields(error) if field.name not in unshown] if is_dataclass(error) else []
+    )
     facts: dict[str, Any] = {}
     for name in names:
         value = getattr(error, name)

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 16
+    migrate_on_start: bool = True
 
     jwt_secret_key: SecretStr | None = None
     access_token_minutes: Annotated[int, Field(ge=1, le=60)] = 15

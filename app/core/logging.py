@@ -4,6 +4,7 @@ Every line of a request carries its `request_id` (and `user_id`, `job_id` where 
 `structlog.contextvars`). Secrets are masked by the name of their field, and where they can be recognised in text.
 """
 
+import json
 import logging
 import re
 import sys
@@ -23,6 +24,7 @@ SECRET_IN_TEXT = re.compile(
     re.IGNORECASE,
 )
 MASK = "[hidden]"
+LEADING_FIELDS = ("at", "level", "logger", "event")
 HANDLER_NAME = "gpu-task-manager"
 
 
@@ -37,7 +39,7 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
         hide_secrets,
     ]
     renderer: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
+        json_line
         if log_format is LogFormat.JSON
         else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
@@ -81,6 +83,12 @@ class _StandardErrorNow:
 
     def flush(self) -> None:
         sys.stderr.flush()
+
+
+def json_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+    """When, how grave, who, what; then the details."""
+    leading = {name: event.pop(name, None) for name in LEADING_FIELDS}
+    return json.dumps({**leading, **event}, ensure_ascii=False, default=str)
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

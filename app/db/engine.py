@@ -63,8 +63,16 @@ class Database:
 
 
 def normalise_url(url: str) -> str:
-    """Accept the URL as PostgreSQL's own tools write it."""
+    """Accept the URL as PostgreSQL's own tools write it.
+
+    Raises:
+        ValueError: it is not one of PostgreSQL.
+    """
     parsed = make_url(url)
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(f"{parsed.drivername} is not PostgreSQL")
+    if "sslmode" in parsed.query:
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": parsed.query["sslmode"]})
     return parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 

@@ -1,0 +1,67 @@
+"""Prometheus metrics: what this process measured of itself, and what the database knows at the moment of the scrape."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.api.deps import Now, State
+from app.db.queries import metrics as queries
+from app.db.queries.metrics import Measure
+from app.domain.job_state import JobStatus
+
+router = APIRouter(tags=["operations"])
+log = structlog.get_logger("api")
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"example": 'gtm_jobs{status="RUNNING"} 3.0\n'}}}},
+)
+async def metrics(state: State, now: Now) -> Response:
+    """Prometheus text. With the database away, `gtm_database_up` is 0 and only this process's own numbers follow."""
+    measures: Sequence[Measure] | None = None
+    try:
+        async with state.database.autocommit() as connection:
+            measures = await queries.snapshot(connection, now=now)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("metrics without the database", error=type(error).__name__)
+    of_database = CollectorRegistry()
+    of_database.register(DatabaseMetrics(measures))
+    return Response(generate_latest(of_database) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+class DatabaseMetrics(Collector):
+    def __init__(self, measures: Sequence[Measure] | None) -> None:
+        self._measures = measures
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        yield GaugeMetricFamily("gtm_database_up", "Whether the database answered", int(self._measures is not None))
+        if self._measures is None:
+            return
+        counted = {measure.label: measure.value for measure in self._named("jobs")}
+        jobs = GaugeMetricFamily("gtm_jobs", "Jobs by status", labels=("status",))
+        for status in JobStatus:
+            jobs.add_metric((status,), counted.get(status, 0))
+        waited = {measure.label: measure.value for measure in self._named("oldest")}
+        oldest = GaugeMetricFamily("gtm_oldest_job_seconds", "How long the oldest job has waited", labels=("status",))
+        for status in (JobStatus.PENDING, JobStatus.APPROVED):
+            oldest.add_metric((status,), waited.get(status, 0))
+        quota = GaugeMetricFamily("gtm_quota_gpu_seconds", "GPU-seconds of this month, all users", labels=("side",))
+        for measure in self._named("quota"):
+            quota.add_metric((measure.label or "",), measure.value)
+        gpus = GaugeMetricFamily("gtm_gpus", "GPUs by type and state", labels=("gpu_type", "state"))
+        for measure in self._named("gpus"):
+            gpus.add_metric((measure.label or "", measure.state or ""), measure.value)
+        lease = GaugeMetricFamily("gtm_dispatcher_lease_age_seconds", "Since the dispatcher last renewed its lease")
+        for measure in self._named("lease"):
+            lease.add_metric((), measure.value)
+        yield from (jobs, oldest, quota, gpus, lease)
+
+    def _named(self, name: str) -> list[Measure]:
+        return [measure for measure in self._measures or () if measure.name == name]

@@ -1,0 +1,72 @@
+"""The OpenAPI document: what FastAPI derives from the routes, completed with the refusals that every route shares."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.api.errors import problems
+from app.schemas.errors import Problem
+
+TITLE = "GPU Task Manager"
+DESCRIPTION = """\
+Share GPU servers fairly: jobs within a monthly quota, approved by a person, accounted to the GPU-second.
+
+Lists are bare arrays; follow the `Link` header for the next page. Errors are problem documents (RFC 9457) whose `code`
+never changes and whose `detail` is written for people, in Persian or English by `Accept-Language`. To try the calls
+here, press **Authorize** and sign in with your e-mail address as the username.
+"""
+FASTAPIS_OWN_ERRORS = ("HTTPValidationError", "ValidationError")
+SCHEMA_PREFIX = "#/components/schemas/"
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of the route's function, which is the verb used everywhere."""
+    return route.name
+
+
+def install(app: FastAPI) -> None:
+    derive = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(derive())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in FASTAPIS_OWN_ERRORS:
+        schemas.pop(name, None)
+    own = Problem.model_json_schema(ref_template=SCHEMA_PREFIX + "{model}")
+    schemas |= own.pop("$defs", {}) | {Problem.__name__: own}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            shared = _shared_refusals(path, operation)
+            stated = {key: value for key, value in operation["responses"].items() if not _is_fastapis_own(value)}
+            named = {str(status): description for status, description in problems(*shared).items()}
+            operation["responses"] = dict(sorted((named | stated).items()))
+    return document
+
+
+def _shared_refusals(path: str, operation: dict[str, Any]) -> list[int]:
+    statuses = [HTTPStatus.INTERNAL_SERVER_ERROR]
+    if path.startswith("/api/v1/admin/"):
+        statuses.append(HTTPStatus.FORBIDDEN)
+    if operation.get("security"):
+        statuses += [HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE]
+    if operation.get("parameters") or "requestBody" in operation:
+        statuses.append(HTTPStatus.UNPROCESSABLE_ENTITY)
+    if "requestBody" in operation:
+        statuses += [HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
+    return [status.value for status in statuses]
+
+
+def _is_fastapis_own(response: dict[str, Any]) -> bool:
+    return any(
+        content.get("schema", {}).get("$ref", "").removeprefix(SCHEMA_PREFIX) in FASTAPIS_OWN_ERRORS
+        for content in response.get("content", {}).values()
+    )

@@ -1,0 +1,25 @@
+"""The files of the user interface. Browsers keep versioned assets for ever, and ask about everything else."""
+
+from pathlib import Path
+
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
+VERSIONED = "vendor/"
+FOR_EVER = "public, max-age=31536000, immutable"
+ASK_FIRST = "no-cache"
+IGNORED_HEADERS = frozenset({b"range", b"if-range"})
+
+
+class FrontendFiles(StaticFiles):
+    def __init__(self) -> None:
+        super().__init__(directory=FRONTEND, html=True)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Whole files only: a `Range` may be ignored, and the answer to a bad one would be no problem document."""
+        headers = [header for header in scope["headers"] if header[0] not in IGNORED_HEADERS]
+        response = await super().get_response(path, {**scope, "headers": headers})
+        response.headers["Cache-Control"] = FOR_EVER if path.startswith(VERSIONED) else ASK_FIRST
+        return response
