@@ -34,9 +34,9 @@ from app.core.supervision import running
 from app.core.version import VERSION
 from app.db.bootstrap import open_database
 from app.dispatcher.build import create_dispatcher
-from app.domain.periods import Calendar, MonthRule
 from app.executors.registry import create_executor
 from app.services.events import EventFeed
+from app.services.quotas import QuotaPolicy
 
 API_ROUTERS = [
     module.router
@@ -85,7 +85,7 @@ async def service(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterat
             engine=engine,
             passwords=await asyncio.to_thread(PasswordPool, settings.bcrypt_cost),
             feed=EventFeed(database, clock),
-            month_rule=MonthRule(Calendar(settings.quota_calendar), settings.zone),
+            quota_policy=QuotaPolicy.of(settings),
         )
         tasks = {"event feed": state.feed.run}
         if settings.dispatcher is DispatcherPlacement.EMBEDDED:

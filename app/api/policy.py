@@ -5,13 +5,12 @@ from typing import Annotated
 from fastapi import Depends
 
 from app.api.deps import State
-from app.domain.quota import seconds_from_hours
 from app.services.jobs import EngineKind
 from app.services.quotas import QuotaPolicy
 
 
 async def get_policy(state: State) -> QuotaPolicy:
-    return QuotaPolicy(state.month_rule, seconds_from_hours(state.settings.default_monthly_gpu_hours))
+    return state.quota_policy
 
 
 async def get_engine(state: State) -> EngineKind:

@@ -1,19 +1,17 @@
 """What one running service holds: built in `main.py`'s lifespan, reached by requests through `deps.py`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from starlette.types import Scope
 
 from app.core.clock import Clock
 from app.core.config import Settings
+from app.core.security import PasswordPool
 from app.db.engine import Database
 from app.domain.execution import RunReader
-from app.domain.periods import MonthRule
-
-if TYPE_CHECKING:
-    from app.core.security import PasswordPool
-    from app.services.events import EventFeed
+from app.services.events import EventFeed
+from app.services.quotas import QuotaPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +22,9 @@ class AppState:
     clock: Clock
     database: Database
     engine: RunReader
-    passwords: "PasswordPool"
-    feed: "EventFeed"
-    month_rule: MonthRule
+    passwords: PasswordPool
+    feed: EventFeed
+    quota_policy: QuotaPolicy
 
 
 def state_of(scope: Scope) -> AppState:

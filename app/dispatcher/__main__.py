@@ -1,6 +1,7 @@
 """The dispatcher as its own process: `python -m app.dispatcher`, beside an API that runs with `DISPATCHER=external`."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 
@@ -23,10 +24,8 @@ async def main() -> None:
         loop = asyncio.get_running_loop()
         for stop in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop, dispatcher.cancel)
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await dispatcher
-        except asyncio.CancelledError:
-            pass
 
 
 if __name__ == "__main__":

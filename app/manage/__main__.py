@@ -2,7 +2,7 @@
 
 import typer
 
-from app.manage import accounts, admins, openapi, schema
+from app.manage import accounts, admins, invariants, openapi, quota, schema
 
 commands = typer.Typer(
     help="Commands for the operator of a GPU Task Manager.",
@@ -14,6 +14,8 @@ commands.command("grant-admin")(admins.grant_admin)
 commands.command("revoke-admin")(admins.revoke_admin)
 commands.command("list-admins")(admins.list_admins)
 commands.command("create-user")(accounts.create_user)
+commands.command("set-quota")(quota.set_quota)
+commands.command("check-invariants")(invariants.check_invariants)
 commands.command("migrate")(schema.migrate)
 commands.command("check-migrations")(schema.check_migrations)
 commands.command("export-openapi")(openapi.export_openapi)

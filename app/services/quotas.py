@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.core.config import Settings
 from app.db.queries import quotas as queries
 from app.domain.errors import AdjustmentOutOfRange, QuotaBelowUse
 from app.domain.identity import Actor
-from app.domain.periods import MonthRule
-from app.domain.quota import QuotaBalance
+from app.domain.periods import Calendar, MonthRule
+from app.domain.quota import QuotaBalance, seconds_from_hours
 from app.services import audit
 from app.services.audit import NO_ORIGIN, Origin
 
@@ -23,6 +24,11 @@ class QuotaPolicy:
 
     months: MonthRule
     default_limit_seconds: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        months = MonthRule(Calendar(settings.quota_calendar), settings.zone)
+        return cls(months, seconds_from_hours(settings.default_monthly_gpu_hours))
 
 
 async def read(connection: AsyncConnection, user_id: int, *, policy: QuotaPolicy, now: datetime) -> QuotaBalance:
