@@ -19,6 +19,7 @@ from app.api.v1 import (
     admin_gpus,
     admin_jobs,
     admin_quota,
+    admin_reports,
     admin_users,
     auth,
     events,
@@ -40,8 +41,11 @@ from app.services.quotas import QuotaPolicy
 
 API_ROUTERS = [
     module.router
-    for module in (jobs, quota, gpus, events, auth, admin_jobs, admin_quota, admin_users, admin_gpus, admin_audit)
-]
+    for module in (
+        jobs, quota, gpus, events, auth,
+        admin_jobs, admin_quota, admin_users, admin_gpus, admin_reports, admin_audit,
+    )
+]  # fmt: skip
 
 
 def create_app(settings: Settings | None = None, clock: Clock = system_clock) -> FastAPI:
