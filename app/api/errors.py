@@ -133,7 +133,7 @@ async def on_http_refusal(request: Request, error: Exception) -> Response:
 
 
 def refuses(*refusals: type[DomainError]) -> dict[int | str, dict[str, Any]]:
-    """What this route in particular may refuse, for its `responses=`. The refusals of all routes are in `openapi.py`."""
+    """What this route may refuse, for its `responses=`. What all routes may refuse is added in `openapi.py`."""
     codes: dict[int, list[str]] = {}
     for refusal in refusals:
         codes.setdefault(_status(refusal), []).append(f"`{refusal.code}`")

@@ -1,0 +1,277 @@
+"""What tests share: a real PostgreSQL, the service on it, and people who use it.
+
+The server is an embedded one of its own, or the one that `TEST_DATABASE_URL` names (PostgreSQL 15 or newer; the role
+may create databases and is a superuser). Each pytest-xdist worker has a database of its own, cloned from a template
+that was migrated once. Between tests its rows are deleted with the triggers that forbid it switched off: that takes a
+millisecond, and a new clone a hundred.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import NullPool, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.api.state import AppState
+from app.core.config import DispatcherPlacement, Settings
+from app.db.embedded import EmbeddedPostgres
+from app.db.engine import Database
+from app.db.migrations import MIGRATIONS, upgrade_to_head
+from app.main import create_app
+from app.models import Base
+from tests.factories import Person, make_user, sign_in
+
+BEGINNING = datetime(2026, 3, 10, 12, tzinfo=UTC)
+TEMPLATE_LOCK = 4_761_003
+QUICK_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+SECRET = "k7Gq2mZr8VtXw4Yb6Nc0Pd1Le3Hf5Ju9Ao"
+
+
+class FakeClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = BEGINNING
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, step: timedelta | None = None, **units: float) -> datetime:
+        """`advance(hours=2)`, or by a timedelta."""
+        self.now += step or timedelta(**units)
+        return self.now
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """A developer's own environment must not change what is tested."""
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server's maintenance database. All workers of a run share one server."""
+    if own := os.environ.get("TEST_DATABASE_URL"):
+        yield own
+        return
+    directory = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        directory = directory.parent
+    with EmbeddedPostgres(directory / "postgresql", settings=QUICK_AND_FORGETFUL) as url:
+        yield make_url(url).set(database="postgres").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> str:
+    """The name of a migrated, empty database without connections. Made once per version of the migrations."""
+    content = b"".join(path.read_bytes() for path in sorted(MIGRATIONS.rglob("*.py")))
+    name = f"gtm_test_{hashlib.sha256(content).hexdigest()[:12]}"
+    asyncio.run(_make_template(server_url, name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def database_url(server_url: str, template: str) -> Iterator[str]:
+    """This worker's own database."""
+    with _cloned(server_url, template, f"{template}_{os.getpid()}") as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_database_url(server_url: str, template: str) -> Iterator[str]:
+    """A migrated database for one test alone, which may do to it what it likes. It costs a tenth of a second."""
+    with _cloned(server_url, template, f"{template}_{os.getpid()}_fresh") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Cheap hashes, no dispatcher. For other settings: `settings.model_copy(update={...})`."""
+    return make_settings(database_url, tmp_path_factory.mktemp("data"))
+
+
+def make_settings(database_url: str, data_dir: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        database_pool_size=8,
+        data_dir=data_dir,
+        jwt_secret_key=SECRET,
+        bcrypt_cost=4,
+        dispatcher=DispatcherPlacement.EXTERNAL,
+        migrate_on_start=False,
+        log_level="WARNING",
+    )
+
+
+@pytest.fixture(scope="session")
+def _session_clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def clock(_session_clock: FakeClock) -> FakeClock:
+    _session_clock.now = BEGINNING
+    return _session_clock
+
+
+@pytest.fixture(scope="session")
+async def _service(settings: Settings, _session_clock: FakeClock) -> AsyncIterator[FastAPI]:
+    """The service, started once: what it keeps between requests is in the database, which `database` empties."""
+    app = create_app(settings, _session_clock)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def _pool(settings: Settings) -> AsyncIterator[Database]:
+    assert settings.database_url is not None
+    database = Database(settings.database_url.get_secret_value(), pool_size=50)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def database(_pool: Database) -> Database:
+    """The worker's database, empty but for what the migrations put there."""
+    await empty(_pool)
+    return _pool
+
+
+@pytest.fixture
+def app(_service: FastAPI, database: Database, clock: FakeClock) -> FastAPI:  # noqa: ARG001 - emptied, reset
+    return _service
+
+
+@pytest.fixture
+def state(app: FastAPI) -> AppState:
+    state: AppState = app.state.gtm
+    return state
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """Nobody in particular, over ASGI."""
+    async with browser(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def user(state: AppState) -> Person:
+    return await make_user(state)
+
+
+@pytest.fixture
+async def admin(state: AppState) -> Person:
+    return await make_user(state, is_admin=True)
+
+
+@pytest.fixture
+def token_for(state: AppState) -> Callable[[Person], Awaitable[str]]:
+    """`await token_for(user)`: an access token from a real sign-in."""
+
+    async def token_for(person: Person) -> str:
+        return (await sign_in(state, person)).access_token
+
+    return token_for
+
+
+@pytest.fixture
+async def as_user(app: FastAPI, user: Person, token_for: Callable[[Person], Awaitable[str]]) -> AsyncIterator[Any]:
+    """`user`, signed in."""
+    async with browser(app, token=await token_for(user)) as client:
+        yield client
+
+
+@pytest.fixture
+async def as_admin(app: FastAPI, admin: Person, token_for: Callable[[Person], Awaitable[str]]) -> AsyncIterator[Any]:
+    """`admin`, signed in."""
+    async with browser(app, token=await token_for(admin)) as client:
+        yield client
+
+
+@pytest.fixture
+def start_service(clock: FakeClock) -> Callable[[Settings], AbstractAsyncContextManager[FastAPI]]:
+    """`async with start_service(settings) as app`: another service, with settings of its own."""
+
+    @asynccontextmanager
+    async def start_service(settings: Settings) -> AsyncIterator[FastAPI]:
+        app = create_app(settings, clock)
+        async with app.router.lifespan_context(app):
+            yield app
+
+    return start_service
+
+
+def browser(
+    app: FastAPI, *, token: str | None = None, address: str = "192.0.2.10", **headers: str
+) -> httpx2.AsyncClient:
+    """A client of the service. Answers come whole, so it is not for streams: see `tests/streams.py`."""
+    authorization = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app, client=(address, 50000), raise_app_exceptions=False),
+        base_url="http://service.test",
+        headers={**authorization, **headers},
+    )
+
+
+async def empty(database: Database) -> None:
+    """Delete every row, past the triggers and foreign keys that would refuse it."""
+    tables = "; ".join(f"DELETE FROM {table.name}" for table in Base.metadata.sorted_tables)  # noqa: S608
+    async with database.autocommit() as connection:
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        await driver.execute(
+            f"BEGIN; SET LOCAL session_replication_role = replica; {tables}; "
+            "INSERT INTO dispatcher_lease DEFAULT VALUES; COMMIT"
+        )
+
+
+@contextmanager
+def _cloned(server_url: str, template: str, name: str) -> Iterator[str]:
+    asyncio.run(
+        _execute(
+            server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}"
+        )
+    )
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _make_template(server_url: str, name: str) -> None:
+    """One worker makes it, the others wait. It gets its name when it is complete."""
+    engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql(f"SELECT pg_advisory_lock({TEMPLATE_LOCK})")
+        found = await connection.exec_driver_sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'")
+        if found.first() is None:
+            draft = f"{name}_draft"
+            await connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {draft}")
+            await connection.exec_driver_sql(f"CREATE DATABASE {draft}")
+            url = make_url(server_url).set(database=draft).render_as_string(hide_password=False)
+            await asyncio.to_thread(upgrade_to_head, url)
+            await connection.exec_driver_sql(f"ALTER DATABASE {draft} RENAME TO {name}")
+    await engine.dispose()
+
+
+async def _execute(server_url: str, *statements: str) -> None:
+    engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        for statement in statements:
+            await connection.exec_driver_sql(statement)
+    await engine.dispose()
