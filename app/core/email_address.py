@@ -22,7 +22,7 @@ def normalise_email(text: str) -> str | None:
     is_multicast = text.lower().endswith(MULTICAST_DNS)
     checked = text[: -len(MULTICAST_DNS)] + STAND_IN if is_multicast else text
     try:
-        email = validate_email(checked, check_deliverability=False).normalized
+        email = validate_email(checked, check_deliverability=False, strict=True).normalized
     except EmailNotValidError:
         return None
     if is_multicast:
