@@ -272,10 +272,13 @@ async def page(connection: AsyncConnection, filters: JobFilter, *, cursor: int |
         wanted = [*conditions, f"status = :status_{number}"] if status else conditions
         parameters |= {f"status_{number}": status} if status else {}
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
-        branches.append(f"(SELECT id FROM jobs {where} ORDER BY id {direction} LIMIT :limit)")
+        branches.append(f"SELECT id FROM jobs {where} ORDER BY id {direction} LIMIT :limit")
+    ids = branches[0]
+    if len(branches) > 1:
+        ids = " UNION ALL ".join(f"({branch})" for branch in branches) + f" ORDER BY id {direction} LIMIT :limit"
     statement = f"""
         SELECT {_COLUMNS}
-        FROM ({" UNION ALL ".join(branches)} ORDER BY id {direction} LIMIT :limit) page
+        FROM ({ids}) page
         JOIN jobs j ON j.id = page.id {_PEOPLE} ORDER BY j.id {direction}
     """
     return (await connection.execute(text(statement), parameters)).all()

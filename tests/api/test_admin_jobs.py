@@ -1,0 +1,148 @@
+"""Decisions over HTTP."""
+
+from typing import Any
+
+import pytest
+
+from app.api.state import AppState
+from tests.factories import Person, approve_job, make_fleet, make_job, make_user, start_job
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+async def _fleet(state: AppState) -> None:
+    await make_fleet(state)
+
+
+async def test_a_stranger_and_a_user_are_kept_out(client: Any, as_user: Any) -> None:
+    assert (await client.get("/api/v1/admin/jobs")).status_code == 401
+    answer = await as_user.get("/api/v1/admin/jobs")
+    assert (answer.status_code, answer.json()["code"]) == (403, "admin-required")
+
+
+async def test_an_approved_job_names_who_approved_it_and_why(state: AppState, as_admin: Any, user: Person) -> None:
+    job = await make_job(state, user)
+    approved = (await as_admin.post(f"/api/v1/admin/jobs/{job.id}/approve", json={"note": "Go ahead"})).json()
+    assert (approved["status"], approved["decision_note"]) == ("APPROVED", "Go ahead")
+    assert approved["decided_by"]["full_name"] == "Sara Ahmadi"
+    assert approved["actions"] == ["start", "cancel"]
+
+
+async def test_repeating_ones_own_decision_changes_nothing(state: AppState, as_admin: Any, user: Person) -> None:
+    job = await make_job(state, user)
+    path = f"/api/v1/admin/jobs/{job.id}"
+    for verb in ("approve", "approve", "start", "start"):
+        answer = await as_admin.post(f"{path}/{verb}")
+        assert answer.status_code == 200, f"{verb}: {answer.text}"
+    events = (await as_admin.get(f"/api/v1/jobs/{job.id}/events")).json()
+    assert [event["to_status"] for event in events] == ["PENDING", "APPROVED", "RUNNING"]
+
+
+async def test_the_slower_of_two_admins_is_told_who_was_faster(state: AppState, as_admin: Any, user: Person) -> None:
+    faster = await make_user(state, full_name="Reza", is_admin=True)
+    job = await make_job(state, user)
+    await approve_job(state, job.id, faster)
+    answer = await as_admin.post(f"/api/v1/admin/jobs/{job.id}/reject", json={"reason": "Too long"})
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (409, "job-state-conflict")
+    assert (problem["current_status"], problem["changed_by"]) == ("APPROVED", "Reza")
+    assert problem["allowed"] == ["start", "cancel"]
+    assert "Reza" in problem["detail"]
+
+
+async def test_a_rejection_gives_the_hours_back_and_keeps_its_reason(
+    state: AppState, as_admin: Any, as_user: Any, user: Person
+) -> None:
+    job = await make_job(state, user)
+    await as_admin.post(f"/api/v1/admin/jobs/{job.id}/reject", json={"reason": "Use the T4s."})
+    seen = (await as_user.get(f"/api/v1/jobs/{job.id}")).json()
+    assert (seen["status"], seen["reason"], seen["decision_note"]) == ("REJECTED", "REJECTED_BY_ADMIN", "Use the T4s.")
+    assert (await as_user.get("/api/v1/quota")).json()["reserved_hours"] == 0
+
+
+async def test_a_rejection_without_a_body_is_accepted_from_old_clients(
+    state: AppState, as_admin: Any, user: Person
+) -> None:
+    job = await make_job(state, user)
+    answer = await as_admin.post(f"/api/v1/admin/jobs/{job.id}/reject")
+    assert (answer.status_code, answer.json()["decision_note"]) == (200, "unspecified")
+
+
+async def test_a_pending_job_cannot_be_started(state: AppState, as_admin: Any, user: Person) -> None:
+    job = await make_job(state, user)
+    answer = await as_admin.post(f"/api/v1/admin/jobs/{job.id}/start")
+    assert (answer.status_code, answer.json()["allowed"]) == (409, ["approve", "reject", "cancel"])
+
+
+async def test_a_started_job_holds_named_gpus_on_one_node(state: AppState, as_admin: Any, user: Person) -> None:
+    job = await make_job(state, user, num_gpus=3)
+    await as_admin.post(f"/api/v1/admin/jobs/{job.id}/approve")
+    started = (await as_admin.post(f"/api/v1/admin/jobs/{job.id}/start")).json()
+    assert (started["status"], started["wait_reason"]) == ("RUNNING", "STARTING")
+    assert started["gpus"] == [{"node": "node1", "index": index} for index in range(3)]
+
+
+async def test_without_free_gpus_a_job_stays_approved_and_the_holders_are_named(
+    state: AppState, as_admin: Any, user: Person, admin: Person
+) -> None:
+    holder, waiter = await make_job(state, user, num_gpus=6), await make_job(state, user, num_gpus=3)
+    for job in (holder, waiter):
+        await approve_job(state, job.id, admin)
+    await start_job(state, holder.id, admin)
+    answer = await as_admin.post(f"/api/v1/admin/jobs/{waiter.id}/start")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (409, "no-capacity")
+    assert (problem["needed"], problem["free"], problem["held_by_jobs"]) == (3, 2, [holder.id])
+    assert (await as_admin.get(f"/api/v1/jobs/{waiter.id}")).json()["status"] == "APPROVED"
+
+
+async def test_many_decisions_stand_each_for_itself(state: AppState, as_admin: Any, user: Person) -> None:
+    good, bad = await make_job(state, user), await make_job(state, user)
+    decisions = [
+        {"job_id": good.id, "action": "approve"},
+        {"job_id": bad.id, "action": "start"},
+        {"job_id": 10**9, "action": "approve"},
+        {"job_id": bad.id, "action": "reject", "note": "Not now"},
+    ]
+    answer = await as_admin.post("/api/v1/admin/jobs/decisions", json={"decisions": decisions})
+    assert answer.status_code == 207
+    results = answer.json()
+    assert [result["status"] for result in results] == [200, 409, 404, 200]
+    assert [(result["job"] or {}).get("status") for result in results] == ["APPROVED", None, None, "REJECTED"]
+    assert results[1]["problem"]["code"] == "job-state-conflict"
+
+
+async def test_a_bulk_rejection_needs_a_reason(state: AppState, as_admin: Any, user: Person) -> None:
+    job = await make_job(state, user)
+    decisions = {"decisions": [{"job_id": job.id, "action": "reject", "note": "  "}]}
+    answer = await as_admin.post("/api/v1/admin/jobs/decisions", json=decisions)
+    assert answer.status_code == 422
+
+
+async def test_admins_list_everybodys_jobs_by_status_user_and_age(
+    state: AppState, as_admin: Any, user: Person, admin: Person
+) -> None:
+    other = await make_user(state)
+    mine, theirs = await make_job(state, user), await make_job(state, other)
+    await approve_job(state, theirs.id, admin)
+
+    async def ids(query: str) -> list[int]:
+        return [job["id"] for job in (await as_admin.get(f"/api/v1/admin/jobs?{query}")).json()]
+
+    assert await ids("") == [theirs.id, mine.id]
+    assert await ids("sort=oldest") == [mine.id, theirs.id]
+    assert await ids("status=PENDING") == [mine.id]
+    assert await ids(f"user={other.id}") == [theirs.id]
+    counts = (await as_admin.get("/api/v1/admin/jobs/counts")).json()
+    assert (counts["PENDING"], counts["APPROVED"]) == (1, 1)
+
+
+async def test_an_admin_cancels_for_somebody_and_is_named(
+    state: AppState, as_admin: Any, user: Person, admin: Person
+) -> None:
+    job = await make_job(state, user)
+    cancelled = (await as_admin.post(f"/api/v1/jobs/{job.id}/cancel", json={"reason": "Maintenance"})).json()
+    assert cancelled["reason"] == "CANCELLED_BY_ADMIN"
+    audit = (await as_admin.get("/api/v1/admin/audit?action=job.cancelled")).json()
+    assert [(entry["actor"]["id"], entry["target_id"]) for entry in audit] == [(admin.id, job.id)]
