@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from app.api import docs, errors, health, metrics, openapi
 from app.api.body_limit import BodyLimit
 from app.api.boundary import Boundary
+from app.api.draining import Drain, EndStreams
 from app.api.startup import StartupReport
 from app.api.state import AppState
 from app.api.static import FrontendFiles
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None, clock: Clock = system_clock) ->
     """
     settings = settings or load_settings()
     configure_logging(settings.log_format, settings.log_level)
+    drain = Drain()
     app = FastAPI(
         title=openapi.TITLE,
         description=openapi.DESCRIPTION,
@@ -63,7 +65,7 @@ def create_app(settings: Settings | None = None, clock: Clock = system_clock) ->
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
-        lifespan=lambda app: service(app, settings, clock),
+        lifespan=lambda app: service(app, settings, clock, drain),
     )
     for router in API_ROUTERS:
         app.include_router(router, prefix="/api/v1", dependencies=[Depends(refuse_unknown_parameters)])
@@ -72,13 +74,15 @@ def create_app(settings: Settings | None = None, clock: Clock = system_clock) ->
     app.mount("/ui", FrontendFiles())
     errors.install(app)
     openapi.install(app)
-    for layer in (BodyLimit, Boundary, StartupReport):
-        app.add_middleware(layer)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(EndStreams, drain=drain)
+    app.add_middleware(Boundary)
+    app.add_middleware(StartupReport)
     return app
 
 
 @asynccontextmanager
-async def service(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterator[None]:
+async def service(app: FastAPI, settings: Settings, clock: Clock, drain: Drain) -> AsyncIterator[None]:
     """Everything that lives as long as the service: opened in this order, closed in the reverse one."""
     engine = create_executor(settings, clock)
     async with open_database(settings) as database:
@@ -96,7 +100,8 @@ async def service(app: FastAPI, settings: Settings, clock: Clock) -> AsyncIterat
             tasks["dispatcher"] = create_dispatcher(database, engine, settings, clock).run
         try:
             async with running(**tasks):
-                yield
+                with drain.begins_at_termination():
+                    yield
         finally:
             state.passwords.close()
 

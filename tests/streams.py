@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +60,7 @@ async def open_stream(app: FastAPI, path: str, *, token: str | None = None, **he
         sent["authorization"] = f"Bearer {token}"
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
@@ -89,5 +89,4 @@ async def open_stream(app: FastAPI, path: str, *, token: str | None = None, **he
         yield stream
     finally:
         hung_up.set()
-        with suppress(OSError):  # how the server learns of a hang-up while it writes
-            await asyncio.wait_for(request, PATIENCE_SECONDS)
+        await asyncio.wait_for(request, PATIENCE_SECONDS)

@@ -11,7 +11,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.headers import add_headers
-from app.api.keys import CALLER, REQUEST_ID
+from app.api.keys import REQUEST_ID
 from app.api.problems import internal_error
 from app.api.route import template_of
 from app.core.metrics import REQUEST_SECONDS, REQUESTS
@@ -73,12 +73,10 @@ def _account(scope: Scope, status: int, seconds: float, *, is_stream: bool) -> N
     REQUESTS.labels(method, route or NO_ROUTE, status).inc()
     if not is_stream:
         REQUEST_SECONDS.labels(method, route or NO_ROUTE).observe(seconds)
-    caller = scope.get(CALLER)
     access_log.info(
         "request",
         method=method,
         path=route or scope["path"][:200],
         status=status,
         ms=round(seconds * 1000, 2),
-        user_id=caller.user_id if caller else None,
     )

@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -18,14 +19,18 @@ from app.core.config import LogFormat
 
 SECRET_FIELD = re.compile(r"authorization|passw|secret|token|cookie|credential|(^|_)key$|database_url", re.IGNORECASE)
 SECRET_IN_TEXT = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(?=@)"
-    r"|(?P<bearer>(?:Bearer|Basic)\s+)[\w.~+/=-]+"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
-    re.IGNORECASE,
+    r"(?P<scheme>://[^\s:/@]*:)[^\s@]+(?=@)"
+    r"|(?P<bearer>[Bb](?:earer|asic)\s+)[\w.~+/=-]+"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
 )
+SIGNS_OF_SECRETS = ("://", "eyJ", "earer ", "asic ")
+"""A pattern is slow to search for in every text, these are not."""
+
 MASK = "[hidden]"
 LEADING_FIELDS = ("at", "level", "logger", "event")
 HANDLER_NAME = "gpu-task-manager"
+
+to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def configure_logging(log_format: LogFormat, level: str) -> None:
@@ -88,7 +93,7 @@ class _StandardErrorNow:
 def json_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     """When, how grave, who, what; then the details."""
     leading = {name: event.pop(name, None) for name in LEADING_FIELDS}
-    return json.dumps({**leading, **event}, ensure_ascii=False, default=str)
+    return to_json({**leading, **event})
 
 
 def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -98,13 +103,22 @@ def hide_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
 
 
 def _hidden(name: str, value: Any) -> Any:
-    if SECRET_FIELD.search(name) and not isinstance(value, (int, float, bool)):
+    if isinstance(value, (int, float, bool)) or value is None:
+        return value
+    if _is_secret(name):
         return MASK
     if isinstance(value, str):
-        return SECRET_IN_TEXT.sub(_masked, value) if ":" in value or "ey" in value or "asic" in value else value
+        return SECRET_IN_TEXT.sub(_masked, value) if any(sign in value for sign in SIGNS_OF_SECRETS) else value
     if isinstance(value, Mapping):
         return {key: _hidden(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_hidden(name, inner) for inner in value]
     return value
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return SECRET_FIELD.search(name) is not None
 
 
 def _masked(match: re.Match[str]) -> str:
