@@ -78,6 +78,7 @@ class Dispatcher:
         self._term: int | None = None
         self._watchlist = Watchlist()
         self._stopping: set[UUID] = set()
+        self._launch_troubles: dict[UUID, datetime] = {}
         self._due_at: dict[str, datetime] = {}
 
     async def run(self) -> None:
@@ -122,6 +123,7 @@ class Dispatcher:
     async def _take_over(self, term: int) -> None:
         self._watchlist.clear()
         self._stopping.clear()
+        self._launch_troubles.clear()
         self._due_at.clear()
         async with self._database.autocommit() as connection:
             live = await runs.live(connection)
@@ -169,9 +171,12 @@ class Dispatcher:
             return give_up(tracked(row), EndReason.LAUNCH_FAILURE, str(error))
         except Exception as error:
             log.exception("launch failed", job_id=row.id, run_id=str(row.run_id))
-            if self._clock() - spec.launched_at < LAUNCH_DEADLINE:
+            now = self._clock()
+            if now - self._launch_troubles.setdefault(row.run_id, now) < LAUNCH_DEADLINE:
                 return error
+            del self._launch_troubles[row.run_id]
             return give_up(tracked(row), EndReason.LOST, "The engine could not be asked to start this run.")
+        self._launch_troubles.pop(row.run_id, None)
         return None
 
     async def _stop_cancelled(self) -> None:
