@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Row
 
@@ -19,7 +19,7 @@ from app.schemas.text import Line, Name, RequestModel, ResponseModel, Text
 
 JobName = Annotated[Name, Field(min_length=1, max_length=255, examples=["train-resnet"])]
 Hours = Annotated[float, Field(gt=0, le=720)]
-Reason = Annotated[Text, Field(min_length=1, max_length=2000)]
+Reason = Annotated[Text, StringConstraints(strip_whitespace=True), Field(min_length=1, max_length=2000)]
 OptionalNote = Annotated[Text, Field(max_length=2000)] | None
 
 
