@@ -115,11 +115,25 @@ async def test_a_cancelled_run_ends_by_sigterm(engine: EngineUnderTest) -> None:
     assert (await observe(engine, other)).state is RunState.RUNNING
 
 
+async def test_a_cancelled_run_is_not_revived(engine: EngineUnderTest) -> None:
+    spec = engine.spec(runs_for=LONG)
+    await start(engine, spec)
+    await engine.executor.stop(spec.run_id, GRACE)
+    ended = await end_of(engine, spec)
+
+    await engine.executor.start(spec)
+    assert await observe(engine, spec) == ended
+    await engine.executor.adopt([spec])
+    assert await observe(engine, spec) == ended
+
+
 async def test_a_cancelled_run_that_ignores_sigterm_is_killed_after_its_grace(engine: EngineUnderTest) -> None:
     spec = engine.spec(runs_for=LONG, ignores_term=True)
     await start(engine, spec)
 
     await engine.executor.stop(spec.run_id, GRACE)
+    await engine.executor.start(spec)
+    await engine.executor.adopt([spec])
     in_grace = await observe(engine, spec)
     ended = await end_of(engine, spec)
 

@@ -122,13 +122,11 @@ class SimulatedExecutor:
         return observations
 
     def _move_ended(self, now: datetime) -> None:
+        """An end can only be brought forward; then its first entry in the heap finds the run and the second none."""
         while self._ends and self._ends[0][0] <= now:
             _, run_id = heappop(self._ends)
-            run = self._running.get(run_id)
-            if run is None or run.ends_at > now:
-                continue
-            del self._running[run_id]
-            if run.end.reason is not EndReason.LOST:
+            run = self._running.pop(run_id, None)
+            if run is not None and run.end.reason is not EndReason.LOST:
                 self._ended[run_id] = _Ended(_observe_ended(run), now)
 
     def _forget(self, now: datetime) -> None:

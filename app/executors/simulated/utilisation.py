@@ -22,7 +22,7 @@ def sample_run(
 
     A sample never changes: with time there are more of them, until every second one is left out.
     """
-    slots = spec.slots[: max(0, limit)]
+    slots = spec.slots[:limit]
     if not slots:
         return []
     interval = min(SAMPLE_INTERVAL, plan.work / FEWEST_SAMPLES)
