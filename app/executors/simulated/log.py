@@ -25,8 +25,11 @@ class SimulatedLog:
         self._spec = spec
         self._plan = plan
         self._header = _header(spec, plan)
-        self._epoch_digits = len(str(-(-plan.lines // LINES_PER_EPOCH)))
+        self._epochs = -(-plan.lines // LINES_PER_EPOCH)
+        self._epoch_digits = len(str(self._epochs))
         self._hour_digits = len(str(max(plan.starts_after + plan.work, plan.ends_after) // timedelta(hours=1)))
+        self._final_loss = 0.2 + 0.4 * draw(spec.run_id, "final loss")
+        self._samples_per_second = spec.num_gpus * (700 + 600 * draw(spec.run_id, "speed"))
         self._line_length = len(self._line(0)) if plan.lines else 0
 
     def read(self, elapsed: timedelta, *, has_ended: bool, offset: int, limit: int) -> tuple[bytes, int]:
@@ -55,26 +58,22 @@ class SimulatedLog:
         return text[start - first * self._line_length : end - first * self._line_length]
 
     def _line(self, index: int) -> bytes:
-        plan, run_id = self._plan, self._spec.run_id
+        plan = self._plan
         done = (index + 1) / plan.lines
         printed_at = plan.starts_after + plan.work * (index + 1) / plan.lines
         epoch, line_of_epoch = divmod(index, LINES_PER_EPOCH)
-        epochs = -(-plan.lines // LINES_PER_EPOCH)
-        loss = 0.2 + 0.4 * draw(run_id, "final loss") + 5 * exp(-5 * done) + 0.1 * draw(run_id, f"loss {index}")
+        noise = draw(self._spec.run_id, f"line {index}")
+        loss = self._final_loss + 5 * exp(-5 * done) + 0.1 * noise
         if line_of_epoch < LINES_PER_EPOCH - 1:
             what = f"step {(line_of_epoch + 1) * STEPS_PER_LINE:>4}/{LINES_PER_EPOCH * STEPS_PER_LINE}"
-            speed = (
-                self._spec.num_gpus
-                * (700 + 600 * draw(run_id, "speed"))
-                * (0.97 + 0.06 * draw(run_id, f"speed {index}"))
-            )
+            speed = self._samples_per_second * (1.03 - 0.06 * noise)
             detail = f"lr {3e-4 * (1 + cos(pi * done)) / 2:.1e}  {speed:>9,.0f} samples/s"
         else:
             loss += 0.05
             what = "validation    "
             detail = f"saved checkpoint-{epoch + 1:0{self._epoch_digits}}".rjust(31)
-        stamp = self._stamp(printed_at)
-        return f"{stamp} epoch {epoch + 1:>{self._epoch_digits}}/{epochs}  {what}  loss {loss:.4f}  {detail}\n".encode()
+        where = f"{self._stamp(printed_at)} epoch {epoch + 1:>{self._epoch_digits}}/{self._epochs}"
+        return f"{where}  {what}  loss {loss:.4f}  {detail}\n".encode()
 
     def _footer(self, elapsed: timedelta) -> bytes:
         """The last lines of a run that ended after so much time, be it by itself or because it was stopped."""

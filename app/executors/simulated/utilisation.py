@@ -1,6 +1,6 @@
 """How busy the GPUs of a simulated run are."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.domain.execution import GpuSlot, JobSpec, UtilisationSample
 from app.executors.simulated.fleet import gpu_model
@@ -9,8 +9,8 @@ from app.executors.simulated.timeline import Timeline
 
 SAMPLE_INTERVAL = timedelta(seconds=10)
 FEWEST_SAMPLES = 50
-LONGEST_RAMP = timedelta(minutes=1)
-IDLE_SHARE_OF_POWER = 0.12
+LONGEST_LOADING = timedelta(minutes=1)
+IDLE_SHARE_OF_POWER, BUSY_SHARE_OF_POWER = 0.12, 0.83
 IDLE_MEMORY_BYTES = 450 * 2**20
 IDLE_CELSIUS, BUSY_CELSIUS = 31, 74
 
@@ -30,39 +30,48 @@ def sample_run(
     stride = 1
     while -(-available // stride) > limit // len(slots):
         stride *= 2
+    curves = [_Curve(spec, plan, slot) for slot in slots]
     return [
-        _sample(spec, plan, timeline, slot, index * interval) for index in range(0, available, stride) for slot in slots
+        curve.sample(index * interval, timeline.moment(index * interval))
+        for index in range(0, available, stride)
+        for curve in curves
     ]
 
 
-def _sample(spec: JobSpec, plan: RunPlan, timeline: Timeline, slot: GpuSlot, elapsed: timedelta) -> UtilisationSample:
-    model = gpu_model(spec.gpu_type)
-    ramp = _ramp(plan, elapsed)
-    busy = round(ramp * _plateau(spec, plan, slot, elapsed), 3)
-    held = ramp * (0.55 + 0.4 * draw(spec.run_id, "memory"))
-    return UtilisationSample(
-        at=timeline.moment(elapsed),
-        slot=slot,
-        utilisation=busy,
-        memory_used_bytes=IDLE_MEMORY_BYTES + int(held * (model.memory_bytes - IDLE_MEMORY_BYTES)),
-        power_watts=round(model.power_watts * (IDLE_SHARE_OF_POWER + (0.95 - IDLE_SHARE_OF_POWER) * busy), 1),
-        temperature_celsius=round(IDLE_CELSIUS + (BUSY_CELSIUS - IDLE_CELSIUS) * busy, 1),
-    )
+class _Curve:
+    """The course of one GPU: loading, steady training, a little noise, and pauses for validation."""
 
+    def __init__(self, spec: JobSpec, plan: RunPlan, slot: GpuSlot) -> None:
+        self._plan = plan
+        self._slot = slot
+        self._noise_source = f"load of {slot.node}:{slot.index}"
+        self._run_id = spec.run_id
+        self._model = gpu_model(spec.gpu_type)
+        self._load = 0.8 + 0.15 * draw(spec.run_id, self._noise_source)
+        self._memory_share = 0.55 + 0.4 * draw(spec.run_id, "memory")
 
-def _ramp(plan: RunPlan, elapsed: timedelta) -> float:
-    """From 0 to 1 while the first data is loaded; 0 for a command that uses no GPU."""
-    return min(1.0, plan.worked(elapsed) / min(LONGEST_RAMP, plan.work / 20)) if plan.lines else 0.0
+    def sample(self, elapsed: timedelta, at: datetime) -> UtilisationSample:
+        loaded = self._loaded(elapsed)
+        busy = loaded * self._busy(elapsed)
+        free_memory = self._model.memory_bytes - IDLE_MEMORY_BYTES
+        return UtilisationSample(
+            at=at,
+            slot=self._slot,
+            utilisation=round(busy, 3),
+            memory_used_bytes=IDLE_MEMORY_BYTES + int(loaded * self._memory_share * free_memory),
+            power_watts=round(self._model.power_watts * (IDLE_SHARE_OF_POWER + BUSY_SHARE_OF_POWER * busy), 1),
+            temperature_celsius=round(IDLE_CELSIUS + (BUSY_CELSIUS - IDLE_CELSIUS) * busy, 1),
+        )
 
+    def _loaded(self, elapsed: timedelta) -> float:
+        """From 0 to 1 while the first data comes into memory; 0 for a command that uses no GPU."""
+        plan = self._plan
+        return min(1.0, plan.worked(elapsed) / min(LONGEST_LOADING, plan.work / 20)) if plan.lines else 0.0
 
-def _plateau(spec: JobSpec, plan: RunPlan, slot: GpuSlot, elapsed: timedelta) -> float:
-    """The load of steady training: a little different on each GPU, a little noisy, low during validation."""
-    if plan.hangs_after is not None and elapsed >= plan.hangs_after:
-        return 0.0
-    line = plan.worked(elapsed) * plan.lines // plan.work
-    share = 0.35 if line % LINES_PER_EPOCH == LINES_PER_EPOCH - 1 else 1.0
-    place = f"{slot.node}:{slot.index}"
-    level = (
-        0.8 + 0.15 * draw(spec.run_id, f"load of {place}") + 0.05 * draw(spec.run_id, f"load of {place} at {elapsed}")
-    )
-    return share * level
+    def _busy(self, elapsed: timedelta) -> float:
+        plan = self._plan
+        if plan.hangs_after is not None and elapsed >= plan.hangs_after:
+            return 0.0
+        line = plan.worked(elapsed) * plan.lines // plan.work
+        share = 0.35 if line % LINES_PER_EPOCH == LINES_PER_EPOCH - 1 else 1.0
+        return share * (self._load + 0.05 * draw(self._run_id, f"{self._noise_source} at {elapsed}"))
