@@ -9,6 +9,7 @@ from app.core.clock import system_clock
 from app.core.config import Settings
 from app.core.security import PasswordPool
 from app.db.engine import Database
+from app.domain.errors import InvalidInput, PasswordRefused
 from app.manage.running import CommandFailed, failures_as_one_line, on_database, operator
 from app.services import auth
 
@@ -36,6 +37,13 @@ def create_user(
                 now=system_clock(),
                 actor=operator(),
             )
+        except PasswordRefused:
+            raise
+        except InvalidInput:
+            raise CommandFailed(
+                f"{email} is not an e-mail address that an account can have; those of a local network (.local, .lan) "
+                "need ALLOW_LOCAL_EMAIL=true"
+            ) from None
         finally:
             passwords.close()
         typer.echo(f"{user.email} has the number {user.id}{' and is an admin' if admin else ''}")

@@ -6,19 +6,14 @@ from typing import Annotated
 
 import typer
 
-from app.core.config import Environment, load_settings
-from app.manage.running import failures_as_one_line
-
 
 def export_openapi(
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")] = None,
 ) -> None:
-    """Write the OpenAPI document. It needs no database and no secret."""
-    with failures_as_one_line():
-        from app.main import create_app  # noqa: PLC0415 - the whole service, which no other command needs
+    """Write the OpenAPI document. It needs no database."""
+    from app.main import app  # noqa: PLC0415 - the whole service, which no other command needs
 
-        service = create_app(load_settings(environment=Environment.DEVELOPMENT))
-        document = json.dumps(service.openapi(), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    document = json.dumps(app.openapi(), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     if output is None:
         typer.echo(document, nl=False)
     else:
