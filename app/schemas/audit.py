@@ -19,10 +19,10 @@ class AuditRead(ResponseModel):
     actor: Person | None
     actor_process: str | None = Field(description="A program, such as `cli:root` or `dispatcher:7`.")
     target_type: str = Field(examples=["user"])
-    target_id: int | None
-    details: dict[str, Any]
-    request_id: str | None
-    address: str | None
+    target_id: int | None = Field(examples=[7])
+    details: dict[str, Any] = Field(examples=[{"email": "sara@example.com"}])
+    request_id: str | None = Field(description="Names the request in the service's logs.")
+    address: str | None = Field(examples=["192.0.2.10"])
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:

@@ -45,7 +45,7 @@ class RegisterRequest(RequestModel):
 class TokenRead(ResponseModel):
     """Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds."""
 
-    access_token: str
+    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl"])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(examples=[900])
 
@@ -54,9 +54,9 @@ class ProfileUpdate(RequestModel):
     """What people may change about themselves. A field that is left out stays as it is; null clears it."""
 
     full_name: FullName | None = None
-    locale: Language | None = Field(default=None, description="The language of messages.")
+    locale: Language | None = Field(default=None, description="The language of messages.", examples=["fa"])
 
 
 class PasswordChange(RequestModel):
-    current_password: SecretStr
+    current_password: SecretStr = Field(examples=["the old one"])
     new_password: NewPassword

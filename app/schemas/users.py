@@ -25,6 +25,6 @@ class UserRead(ResponseModel):
 class UserUpdate(RequestModel):
     """What admins may change. A field that is left out stays as it is; a `full_name` of null is cleared."""
 
-    is_admin: bool | None = None
-    is_active: bool | None = None
+    is_admin: bool | None = Field(default=None, examples=[True])
+    is_active: bool | None = Field(default=None, examples=[True])
     full_name: FullName | None = None
