@@ -7,11 +7,6 @@ from tests.executors.engines import EngineUnderTest, SimulatedEngine
 ENGINES: dict[str, Callable[[], EngineUnderTest]] = {"simulated": SimulatedEngine}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> EngineUnderTest:
     return ENGINES[request.param]()
