@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import bcrypt
 import pytest
@@ -453,7 +454,7 @@ async def test_a_session_lasts_from_sign_in_to_its_end_however_often_it_is_renew
         await accounts.refresh(last.refresh_token, now=NOW + timedelta(days=7))
 
 
-@pytest.mark.parametrize("cookie", [None, "", "x", "A" * 64, str(RefreshToken.new(auth.uuid4()))])
+@pytest.mark.parametrize("cookie", [None, "", "x", "A" * 64, str(RefreshToken(UUID(int=7), b"x" * 32))])
 async def test_a_cookie_that_names_no_session_is_refused(accounts: Accounts, cookie: str | None) -> None:
     with pytest.raises(NotAuthenticated):
         await auth.refresh(accounts.database, cookie, settings=accounts.settings, now=NOW)
