@@ -28,6 +28,7 @@ def settle(run: TrackedRun, seen: Observation) -> Move:
         to_status=final_status(reason),
         run_id=run.run_id,
         reason=reason,
+        ended_at=seen.ended_at,
         error_message=seen.message,
         exit_code=seen.exit_code,
         exit_signal=seen.signal,

@@ -106,7 +106,7 @@ class Observation:
     `elapsed` is the engine's own measure of the time that the run held its GPUs; quota is settled from it.
     `unchanged_until` promises that a poll before that moment shows nothing new but time and progress, unless `stop` is
     called.
-    A run that ended has a `reason`; `exit_code` and `signal` are set where the engine knows them.
+    A run that ended has a `reason`; `ended_at`, `exit_code` and `signal` are set where the engine knows them.
     """
 
     state: RunState
@@ -116,6 +116,7 @@ class Observation:
     unchanged_until: datetime | None = None
     queue_reason: str | None = None
     reason: EndReason | None = None
+    ended_at: datetime | None = None
     exit_code: int | None = None
     signal: int | None = None
     message: str | None = None

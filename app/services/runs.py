@@ -38,7 +38,7 @@ def spec_of(row: Row[Any]) -> JobSpec:
         gpu_type=row.gpu_type,
         num_gpus=row.num_gpus,
         time_limit=timedelta(seconds=row.time_limit_seconds),
-        launched_at=row.started_at or row.dispatched_at,
+        launched_at=row.dispatched_at or row.started_at,
         slots=tuple(GpuSlot(node, index, uuid) for node, index, uuid in row.slots or ()),
         data_location=row.data_location,
     )
@@ -59,7 +59,7 @@ async def find(connection: AsyncConnection, caller: Caller, job_id: int) -> RunO
 async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int) -> LogChunk:
     """A part of the log. Hold no database connection here: a file or a network may be slow."""
     if run.spec is None:
-        return LogChunk(offset=0, data=b"", size=0, complete=run.ended_at is not None)
+        return LogChunk(offset=offset, data=b"", size=0, complete=run.ended_at is not None)
     return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
 
 

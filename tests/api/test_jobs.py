@@ -233,7 +233,7 @@ async def test_a_rejected_job_cannot_be_cancelled(state: AppState, as_user: Any,
 async def test_a_log_is_read_in_parts_that_fit_together(
     state: AppState, as_user: Any, user: Person, admin: Person, clock: FakeClock
 ) -> None:
-    job = await make_job(state, user, command="#SIM outcome=success\npython train.py")
+    job = await make_job(state, user, command="#SIM exit=0\npython train.py")
     empty = await as_user.get(f"/api/v1/jobs/{job.id}/log")
     assert (empty.content, empty.headers["X-Log-Complete"]) == (b"", "false")
     await approve_job(state, job.id, admin)

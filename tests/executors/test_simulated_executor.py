@@ -190,7 +190,12 @@ async def test_a_run_stopped_while_it_starts_never_started(clock: MovableClock, 
     await executor.stop(spec.run_id, SECOND)
 
     assert await observe(executor, spec) == Observation(
-        RunState.ENDED, elapsed=SECOND * 36, progress=0.0, reason=EndReason.SIGNALLED, signal=15
+        RunState.ENDED,
+        elapsed=SECOND * 36,
+        progress=0.0,
+        reason=EndReason.SIGNALLED,
+        ended_at=clock.now,
+        signal=15,
     )
 
 

@@ -87,7 +87,7 @@ _TRANSITION = text(
     WITH move AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             job_id bigint, from_status text, to_status text, run_id uuid, executor text, reason text, note text,
-            error_message text, exit_code int, exit_signal int, charged_seconds bigint)
+            ended_at timestamptz, error_message text, exit_code int, exit_signal int, charged_seconds bigint)
     ), lease AS (
         SELECT 1 FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE
     ), locked AS (
@@ -108,7 +108,7 @@ _TRANSITION = text(
             executor = coalesce(j.executor, m.executor),
             started_at = CASE WHEN m.to_status = 'RUNNING' THEN greatest(:now, j.decided_at) ELSE j.started_at END,
             finished_at = CASE WHEN m.to_status = ANY(:final)
-                               THEN greatest(:now, j.created_at, j.decided_at, j.started_at) END,
+                               THEN greatest(least(m.ended_at, :now), j.created_at, j.decided_at, j.started_at) END,
             reason = m.reason,
             error_message = m.error_message,
             exit_code = m.exit_code,
@@ -217,6 +217,7 @@ class Move:
     executor: str | None = None
     reason: EndReason | None = None
     note: str | None = None
+    ended_at: datetime | None = None
     error_message: str | None = None
     exit_code: int | None = None
     exit_signal: int | None = None

@@ -206,6 +206,7 @@ def _observe_ended(run: _Run) -> Observation:
         started_at=None if never_started else _started_at(run),
         progress=run.plan.progress(elapsed),
         reason=run.end.reason,
+        ended_at=run.ends_at,
         exit_code=run.end.exit_code,
         signal=run.end.signal,
         message=run.end.message,
