@@ -1,0 +1,105 @@
+"""An engine that does what a test tells it to. It keeps to the contract only as far as the test wants."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.domain.execution import (
+    EndReason,
+    GpuInfo,
+    JobSpec,
+    LogChunk,
+    Observation,
+    RunState,
+    UtilisationSample,
+)
+from app.executors.simulated.fleet import parse_fleet
+
+
+async def nothing_happens() -> None:
+    pass
+
+
+class ScriptedEngine:
+    """Starts what it is asked to start, and shows of each run what the test has written down for it."""
+
+    name = "scripted"
+
+    def __init__(self, *, fleet: str = "node1=A100x8,node2=V100x4", places_gpus: bool = True) -> None:
+        self.places_gpus = places_gpus
+        self.fleet: Sequence[GpuInfo] = parse_fleet(fleet)
+        self.shows: dict[int, Observation] = {}
+        """What `poll` shows of the run of a job. A job that was started and is not here runs; see `forget`."""
+        self.refuses: dict[int, Exception] = {}
+        """What `start` raises for the run of a job."""
+        self.fails: dict[str, Exception] = {}
+        """What the method of this name raises, whatever it is asked."""
+        self.before_inventory: Callable[[], Awaitable[None]] = nothing_happens
+        self.started: list[JobSpec] = []
+        self.adopted: list[JobSpec] = []
+        self.stopped: list[tuple[int, timedelta]] = []
+        self.polls: list[set[int]] = []
+        self._jobs: dict[UUID, int] = {}
+
+    def ends(
+        self,
+        job_id: int,
+        reason: EndReason = EndReason.EXITED,
+        *,
+        elapsed: timedelta = timedelta(minutes=10),
+        exit_code: int | None = None,
+        signal: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """From now on the run of this job shows this end."""
+        self.shows[job_id] = Observation(
+            RunState.ENDED, elapsed, reason=reason, exit_code=exit_code, signal=signal, message=message
+        )
+
+    def forget(self, job_id: int) -> UUID:
+        """From now on the run of this job is unknown here, until it is remembered."""
+        [run_id] = [run_id for run_id, job in self._jobs.items() if job == job_id]
+        del self._jobs[run_id]
+        return run_id
+
+    def remember(self, job_id: int, run_id: UUID) -> None:
+        self._jobs[run_id] = job_id
+
+    async def inventory(self) -> Sequence[GpuInfo]:
+        self._fail("inventory")
+        await self.before_inventory()
+        return self.fleet
+
+    async def start(self, spec: JobSpec) -> None:
+        self._fail("start")
+        if spec.job_id in self.refuses:
+            raise self.refuses[spec.job_id]
+        self.started.append(spec)
+        self._jobs[spec.run_id] = spec.job_id
+
+    async def adopt(self, specs: Collection[JobSpec]) -> None:
+        self._fail("adopt")
+        self.adopted.extend(specs)
+        self._jobs.update({spec.run_id: spec.job_id for spec in specs})
+
+    async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
+        self._fail("poll")
+        known = {run_id: self._jobs[run_id] for run_id in run_ids if run_id in self._jobs}
+        self.polls.append(set(known.values()))
+        return {run_id: self.shows.get(job_id, Observation(RunState.RUNNING)) for run_id, job_id in known.items()}
+
+    async def stop(self, run_id: UUID, grace: timedelta) -> None:
+        self._fail("stop")
+        self.stopped.append((self._jobs[run_id], grace))
+
+    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+        raise NotImplementedError
+
+    async def read_utilisation(
+        self, spec: JobSpec, *, ended_at: datetime | None, limit: int
+    ) -> Sequence[UtilisationSample]:
+        raise NotImplementedError
+
+    def _fail(self, method: str) -> None:
+        if method in self.fails:
+            raise self.fails[method]

@@ -1,0 +1,246 @@
+"""From the decision to run a job to its settled end."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.execution import EndReason, LaunchError
+from app.executors.simulated.executor import SimulatedExecutor
+from tests.dispatcher.conftest import Scene
+from tests.dispatcher.scripted_engine import ScriptedEngine
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600
+
+
+async def test_a_job_that_was_decided_on_is_launched_once(scripted: Scene[ScriptedEngine]) -> None:
+    job_id = await scripted.start(num_gpus=2)
+    assert (await scripted.job(job_id)).launched_at is None
+    await scripted.tick(seconds=1)
+    assert (await scripted.job(job_id)).launched_at == scripted.clock()
+    await scripted.tick(seconds=1)
+    [spec] = scripted.engine.started
+    assert spec.job_id == job_id
+    assert len(spec.slots) == spec.num_gpus == 2
+
+
+async def test_the_engine_is_told_when_the_run_was_decided_on(scripted: Scene[ScriptedEngine]) -> None:
+    decided_at = scripted.clock()
+    await scripted.start()
+    await scripted.tick(minutes=1)
+    assert scripted.engine.started[0].launched_at == decided_at
+
+
+async def test_a_run_is_charged_what_its_engine_measured(simulated: Scene[SimulatedExecutor]) -> None:
+    job_id = await simulated.start(num_gpus=4, time_limit=timedelta(hours=2), command="train #SIM duration=25%")
+    await simulated.tick()
+    await simulated.tick(hours=1)
+    assert await simulated.verdict(job_id) == ("COMPLETED", "EXITED", 4 * HOUR // 2)
+    assert (await simulated.job(job_id)).progress == 1
+
+
+async def test_the_charge_does_not_depend_on_when_the_dispatcher_looks(simulated: Scene[SimulatedExecutor]) -> None:
+    job_id = await simulated.start(num_gpus=4, time_limit=timedelta(hours=2), command="train #SIM duration=25%")
+    await simulated.tick()
+    await simulated.tick(days=3)
+    assert await simulated.verdict(job_id) == ("COMPLETED", "EXITED", 4 * HOUR // 2)
+
+
+async def test_a_run_is_never_charged_more_than_was_reserved(scripted: Scene[ScriptedEngine]) -> None:
+    job_id = await scripted.start(num_gpus=2, time_limit=timedelta(hours=1))
+    await scripted.tick()
+    scripted.engine.ends(job_id, elapsed=timedelta(hours=9))
+    await scripted.tick()
+    assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 2 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "reason", "charged"),
+    [
+        ("true", "COMPLETED", "EXITED", 1),
+        ("train #SIM exit=7 duration=10m", "FAILED", "NONZERO_EXIT", 600),
+        ("train #SIM signal=11 duration=10m", "FAILED", "SIGNALLED", 600),
+        ("train #SIM fault=oom duration=10m", "FAILED", "OUT_OF_MEMORY", 600),
+        ("sleep 7200", "FAILED", "TIME_LIMIT", HOUR),
+        ("train #SIM fault=hang", "FAILED", "TIME_LIMIT", HOUR),
+        ("train #SIM fault=node-loss duration=10m", "FAILED", "NODE_FAILURE", 0),
+        ("train #SIM fault=launch-failure", "FAILED", "LAUNCH_FAILURE", 0),
+    ],
+)
+async def test_every_end_has_its_reason_and_its_price(
+    simulated: Scene[SimulatedExecutor], command: str, status: str, reason: str, charged: int
+) -> None:
+    job_id = await simulated.start(command=command)
+    await simulated.tick()
+    await simulated.tick(hours=2)
+    assert await simulated.verdict(job_id) == (status, reason, charged)
+    assert (await simulated.job(job_id)).executor == "simulated"
+
+
+async def test_an_end_tells_the_exit_code_and_the_message(scripted: Scene[ScriptedEngine]) -> None:
+    failing, killed = await scripted.start(), await scripted.start()
+    await scripted.tick()
+    scripted.engine.ends(failing, EndReason.NONZERO_EXIT, exit_code=7, message="KeyError: 'loss'")
+    scripted.engine.ends(killed, EndReason.SIGNALLED, signal=9)
+    await scripted.tick()
+    assert ((job := await scripted.job(failing)).exit_code, job.error_message) == (7, "KeyError: 'loss'")
+    assert ((job := await scripted.job(killed)).exit_code, job.exit_signal) == (None, 9)
+
+
+async def test_a_run_shows_its_progress(simulated: Scene[SimulatedExecutor]) -> None:
+    job_id = await simulated.start(command="train #SIM duration=40m")
+    await simulated.tick()
+    await simulated.tick(minutes=10)
+    assert (await simulated.job(job_id)).progress == 0.25
+
+
+async def test_an_end_frees_the_gpus_for_the_next_job(simulated: Scene[SimulatedExecutor]) -> None:
+    await simulated.start(num_gpus=8, command="sleep 60")
+    await simulated.tick()
+    await simulated.tick(minutes=2)
+    assert await simulated.start(num_gpus=8)
+
+
+async def test_many_ends_are_settled_at_once(simulated: Scene[SimulatedExecutor]) -> None:
+    jobs = [await simulated.start(command=f"exit {number % 2}") for number in range(8)]
+    await simulated.tick()
+    await simulated.tick(seconds=1)
+    assert [(await simulated.verdict(job_id))[0] for job_id in jobs] == ["COMPLETED", "FAILED"] * 4
+
+
+class TestCancelling:
+    async def test_a_run_ends_when_it_is_proved_to_have_stopped(self, simulated: Scene[SimulatedExecutor]) -> None:
+        job_id = await simulated.start(command="sleep 3000")
+        await simulated.tick()
+        simulated.clock.advance(minutes=10)
+        await simulated.cancel(job_id)
+        assert (await simulated.job(job_id)).status == "RUNNING"
+        await simulated.tick()
+        assert await simulated.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 600)
+
+    async def test_an_admin_is_named_as_the_one_who_cancelled(self, simulated: Scene[SimulatedExecutor]) -> None:
+        job_id = await simulated.start(command="sleep 3000")
+        await simulated.tick()
+        await simulated.cancel(job_id, by=simulated.admin)
+        await simulated.tick(minutes=1)
+        assert await simulated.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_ADMIN", 60)
+
+    async def test_a_run_that_was_not_launched_yet_is_stopped_as_well(
+        self, simulated: Scene[SimulatedExecutor]
+    ) -> None:
+        """Perhaps the engine was asked before a crash, and only the note is missing: starting again is the proof."""
+        job_id = await simulated.start(command="sleep 3000")
+        await simulated.cancel(job_id)
+        await simulated.tick()
+        assert await simulated.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 0)
+
+    async def test_a_run_that_ignores_the_request_is_killed(self, simulated: Scene[SimulatedExecutor]) -> None:
+        job_id = await simulated.start(command="sleep 3000 #SIM fault=ignore-term")
+        await simulated.tick()
+        await simulated.cancel(job_id)
+        await simulated.tick(minutes=1)
+        assert (await simulated.job(job_id)).status == "RUNNING"
+        await simulated.tick(seconds=30)
+        assert await simulated.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 90)
+        assert (await simulated.job(job_id)).exit_signal == 9
+
+    async def test_an_engine_is_asked_to_stop_a_run_once(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        await scripted.cancel(job_id)
+        await scripted.tick(seconds=1)
+        await scripted.tick(seconds=1)
+        assert scripted.engine.stopped == [(job_id, timedelta(seconds=30))]
+
+    async def test_a_stop_that_failed_is_asked_for_again(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        await scripted.cancel(job_id)
+        scripted.engine.fails["stop"] = ConnectionError("the node does not answer")
+        await scripted.tick(seconds=1)
+        del scripted.engine.fails["stop"]
+        await scripted.tick(seconds=1)
+        assert [job for job, _ in scripted.engine.stopped] == [job_id]
+
+    @pytest.mark.parametrize(("reason", "status"), [(EndReason.EXITED, "COMPLETED"), (EndReason.TIME_LIMIT, "FAILED")])
+    async def test_a_request_that_came_too_late_changes_nothing(
+        self, scripted: Scene[ScriptedEngine], reason: EndReason, status: str
+    ) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        await scripted.cancel(job_id)
+        scripted.engine.ends(job_id, reason)
+        await scripted.tick()
+        assert await scripted.verdict(job_id) == (status, reason, 600)
+
+
+class TestLosingARun:
+    async def test_not_knowing_a_run_is_not_its_end(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        scripted.engine.forget(job_id)
+        await scripted.tick(minutes=1)
+        await scripted.tick(minutes=9, seconds=59)
+        assert (await scripted.job(job_id)).status == "RUNNING"
+
+    async def test_after_ten_minutes_it_is_lost_and_its_gpus_are_kept_aside(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        job_id = await scripted.start(num_gpus=3)
+        await scripted.tick()
+        scripted.engine.forget(job_id)
+        await scripted.tick(minutes=1)
+        await scripted.tick(minutes=10)
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+        assert await scripted.gpus("is_quarantined") == 3
+        await scripted.tick(hours=1)
+        assert len(scripted.engine.started) == 1
+
+    async def test_a_run_that_shows_up_again_in_time_goes_on(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        run_id = scripted.engine.forget(job_id)
+        await scripted.tick(minutes=9)
+        scripted.engine.remember(job_id, run_id)
+        await scripted.tick(minutes=9)
+        scripted.engine.forget(job_id)
+        await scripted.tick(minutes=9)
+        assert (await scripted.job(job_id)).status == "RUNNING"
+
+    async def test_a_lost_run_that_somebody_cancelled_is_lost(self, simulated: Scene[SimulatedExecutor]) -> None:
+        job_id = await simulated.start(command="train #SIM fault=lost duration=1m")
+        await simulated.tick()
+        await simulated.tick(minutes=2)
+        await simulated.cancel(job_id)
+        await simulated.tick(minutes=10)
+        assert await simulated.verdict(job_id) == ("FAILED", "LOST", 0)
+
+
+class TestFailingToLaunch:
+    async def test_a_proved_failure_ends_the_job_with_the_engines_words(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        scripted.engine.refuses[job_id] = LaunchError("There is no such image.")
+        await scripted.tick()
+        assert await scripted.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 0)
+        assert (await scripted.job(job_id)).error_message == "There is no such image."
+        assert await scripted.gpus("is_quarantined") == 0
+
+    async def test_an_unclear_failure_is_tried_again(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        scripted.engine.refuses[job_id] = TimeoutError("no answer")
+        await scripted.tick(seconds=30)
+        assert (await scripted.job(job_id)).status == "RUNNING"
+        del scripted.engine.refuses[job_id]
+        await scripted.tick(seconds=30)
+        assert [spec.job_id for spec in scripted.engine.started] == [job_id]
+
+    async def test_after_two_minutes_without_clarity_the_run_is_lost(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        scripted.engine.refuses[job_id] = TimeoutError("no answer")
+        await scripted.tick()
+        await scripted.tick(minutes=1, seconds=59)
+        assert (await scripted.job(job_id)).status == "RUNNING"
+        await scripted.tick(seconds=1)
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+        assert await scripted.gpus("is_quarantined") == 1
