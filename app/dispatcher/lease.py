@@ -10,8 +10,9 @@ from app.db.engine import Database
 from app.db.queries import lease as queries
 
 LEASE_TTL = timedelta(seconds=15)
-RENEW_INTERVAL = timedelta(seconds=5)
-SAFETY_MARGIN = timedelta(seconds=2)
+RENEWALS_PER_TTL = 3
+SAFETY_MARGIN = 2 / 15
+"""The share of the TTL for which the database would still honour a claim that its holder no longer trusts."""
 
 
 class Lease:
@@ -21,8 +22,9 @@ class Lease:
     from the moment *before* the renewal was asked for, so that a slow answer never stretches it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ttl: timedelta = LEASE_TTL) -> None:
         self._database = database
+        self._ttl = ttl
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._term: int | None = None
         self._renewed_at = 0.0
@@ -30,21 +32,21 @@ class Lease:
     @property
     def term(self) -> int | None:
         """The term held now; None where it is not held, or no longer certain."""
-        trusted_until = self._renewed_at + (LEASE_TTL - SAFETY_MARGIN).total_seconds()
+        trusted_until = self._renewed_at + (1 - SAFETY_MARGIN) * self._ttl.total_seconds()
         return self._term if _monotonic() < trusted_until else None
 
     async def hold(self) -> int | None:
         """Acquire or renew as needed. Returns the term, or None while another dispatcher holds the lease."""
-        if self.term is not None and _monotonic() < self._renewed_at + RENEW_INTERVAL.total_seconds():
+        if self.term is not None and _monotonic() < self._renewed_at + self._ttl.total_seconds() / RENEWALS_PER_TTL:
             return self._term
         asked_at = _monotonic()
         async with self._database.autocommit() as connection:
             if self._term is not None and not await queries.renew(
-                connection, holder=self._holder, term=self._term, ttl=LEASE_TTL
+                connection, holder=self._holder, term=self._term, ttl=self._ttl
             ):
                 self._term = None
             if self._term is None:
-                self._term = await queries.acquire(connection, holder=self._holder, ttl=LEASE_TTL)
+                self._term = await queries.acquire(connection, holder=self._holder, ttl=self._ttl)
         self._renewed_at = asked_at
         return self._term
 

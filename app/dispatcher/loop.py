@@ -28,10 +28,10 @@ from app.core.clock import Clock
 from app.core.crash_points import crash_point
 from app.core.metrics import TICK_SECONDS
 from app.db.engine import Database
-from app.db.queries import gpus, housekeeping, runs
+from app.db.queries import gpus, housekeeping, lease, runs
 from app.db.queries import jobs as job_queries
 from app.db.queries.jobs import Move
-from app.dispatcher.lease import Lease
+from app.dispatcher.lease import LEASE_TTL, Lease
 from app.dispatcher.settlement import begin, give_up, settle
 from app.dispatcher.tracking import TrackedRun, Watchlist, cancellation, tracked
 from app.domain.errors import NoCapacity, QuotaExceeded
@@ -63,6 +63,7 @@ class DispatcherOptions:
     starts_by_itself: bool
     starvation_limit: timedelta
     policy: QuotaPolicy
+    lease_ttl: timedelta = LEASE_TTL
 
 
 class Dispatcher:
@@ -74,7 +75,7 @@ class Dispatcher:
         self._options = options
         self._clock = clock
         self._engine = EngineKind(executor.name, executor.places_gpus)
-        self._lease = Lease(database)
+        self._lease = Lease(database, options.lease_ttl)
         self._term: int | None = None
         self._watchlist = Watchlist()
         self._stopping: set[UUID] = set()
@@ -137,10 +138,9 @@ class Dispatcher:
         if not self._is_due("fleet", INVENTORY_INTERVAL):
             return
         inventory = await self._executor.inventory()
-        if self._lease.term != term:
-            return
-        async with self._database.autocommit() as connection:
-            await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=self._clock())
+        async with self._database.transaction() as connection:
+            if await lease.fence(connection, term=term):
+                await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=self._clock())
 
     async def _launch(self, term: int) -> None:
         async with self._database.autocommit() as connection:
@@ -149,7 +149,7 @@ class Dispatcher:
             return
         crash_point("dispatcher.before-launch")
         limiter = asyncio.Semaphore(LAUNCHES_AT_ONCE)
-        outcomes = await asyncio.gather(*(self._launch_one(row, limiter) for row in decided))
+        outcomes = await asyncio.gather(*(self._launch_one(row, limiter, term) for row in decided))
         crash_point("dispatcher.after-launch")
         launched = [row for row, outcome in zip(decided, outcomes, strict=True) if outcome is None]
         failed = [outcome for outcome in outcomes if isinstance(outcome, Move)]
@@ -161,11 +161,13 @@ class Dispatcher:
                 self._watchlist.add(tracked(row))
         await self._apply(failed, term)
 
-    async def _launch_one(self, row: Row[Any], limiter: asyncio.Semaphore) -> Move | Exception | None:
+    async def _launch_one(self, row: Row[Any], limiter: asyncio.Semaphore, term: int) -> Move | Exception | None:
         """None: launched. A move: it never will be. An exception: not known, try again."""
         spec = spec_of(row)
         try:
             async with limiter:
+                if self._lease.term != term:
+                    return TimeoutError("the lease has run out; whoever holds it now will launch this run")
                 await self._executor.start(spec)
         except LaunchError as error:
             return give_up(tracked(row), EndReason.LAUNCH_FAILURE, str(error))
@@ -293,6 +295,8 @@ class Dispatcher:
         for job_id in planned:
             try:
                 async with self._database.transaction() as connection:
+                    if not await lease.fence(connection, term=term):
+                        break
                     job = await job_queries.lock(connection, job_id)
                     if job is None or job.status != JobStatus.APPROVED or job.run_id is not None:
                         continue

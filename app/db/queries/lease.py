@@ -25,6 +25,7 @@ _RENEW = text(
 _RESIGN = text(
     "UPDATE dispatcher_lease SET holder = NULL, expires_at = '-infinity' WHERE holder = :holder AND term = :term"
 )
+_FENCE = text("SELECT true FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE")
 _READ = text(
     """
     SELECT holder, term, expires_at > clock_timestamp() AS is_held,
@@ -56,6 +57,11 @@ async def renew(connection: AsyncConnection, *, holder: str, term: int, ttl: tim
 async def resign(connection: AsyncConnection, *, holder: str, term: int) -> None:
     """Give the lease back at once, so that the next dispatcher need not wait for it to expire."""
     await connection.execute(_RESIGN, {"holder": holder, "term": term})
+
+
+async def fence(connection: AsyncConnection, *, term: int) -> bool:
+    """Let nobody take the lease until this transaction ends. False: the term is over, and nothing may be written."""
+    return (await connection.execute(_FENCE, {"term": term})).one_or_none() is not None
 
 
 async def read(connection: AsyncConnection) -> LeaseState:
