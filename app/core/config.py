@@ -51,7 +51,7 @@ def _split_commas(value: object) -> object:
 class Settings(BaseSettings):
     """All settings of the service, with their units in the names."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     environment: Environment = Environment.DEVELOPMENT
     data_dir: Path = Path("data")

@@ -10,8 +10,9 @@ DomainError
 │   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · IdempotencyKeyBusy
 │   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse
 ├── InvalidInput            one field, with a reason a person can act on
-│   ├── UnknownGpuType · PasswordRefused · InvalidCursor
-│   └── IdempotencyKeyReused
+│   └── UnknownGpuType · EmailRefused · PasswordRefused
+├── InvalidCursor           not a cursor of this list
+├── IdempotencyKeyReused    this key named another request before
 ├── TooManyAttempts         wait `retry_after` seconds
 └── Unavailable             try again soon
     ├── DatabaseUnavailable
@@ -145,9 +146,15 @@ class UnknownGpuType(InvalidInput):
     known: Sequence[str]
 
 
+class EmailRefused(InvalidInput):
+    """No e-mail address, or one of a local network where the installation does not allow those."""
+
+    code = "email-refused"
+
+
 @dataclass
 class PasswordRefused(InvalidInput):
-    """`rule` names what is wrong: `common`, `too-short`, `too-long` or `contains-email`."""
+    """`rule` names what is wrong: `common`, `too-short`, `too-long`, `contains-email`; `wrong`: not the present one."""
 
     code = "password-refused"
     rule: str

@@ -9,7 +9,7 @@ from app.core.clock import system_clock
 from app.core.config import Settings
 from app.core.security import PasswordPool
 from app.db.engine import Database
-from app.domain.errors import InvalidInput, PasswordRefused
+from app.domain.errors import EmailRefused
 from app.manage.running import CommandFailed, failures_as_one_line, on_database, operator
 from app.services import auth
 
@@ -37,9 +37,7 @@ def create_user(
                 now=system_clock(),
                 actor=operator(),
             )
-        except PasswordRefused:
-            raise
-        except InvalidInput:
+        except EmailRefused:
             raise CommandFailed(
                 f"{email} is not an e-mail address that an account can have; those of a local network (.local, .lan) "
                 "need ALLOW_LOCAL_EMAIL=true"

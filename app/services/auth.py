@@ -25,9 +25,9 @@ from app.db.engine import Database
 from app.db.queries import sessions, throttle, users
 from app.db.queries.users import UserChange
 from app.domain.errors import (
+    EmailRefused,
     EmailTaken,
     InvalidCredentials,
-    InvalidInput,
     NotAuthenticated,
     PasswordRefused,
     TooManyAttempts,
@@ -68,14 +68,14 @@ async def register(
     """Make an account. Without an actor, people register themselves.
 
     Raises:
-        InvalidInput: no e-mail address that an account may have here.
+        EmailRefused: no e-mail address that an account may have here.
         PasswordRefused: with the rule that it breaks.
         EmailTaken: there is such an account.
         ServiceBusy: too many passwords wait to be hashed.
     """
     normalised = normalise_email(email)
     if normalised is None or (is_local(normalised) and not settings.allow_local_email):
-        raise InvalidInput(pointer="/email")
+        raise EmailRefused(pointer="/email")
     _refuse_weak(password, email=normalised, pointer="/password")
     password_hash = await passwords.hash(password)
     async with database.transaction() as connection:
