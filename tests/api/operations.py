@@ -1,0 +1,134 @@
+"""Every operation of the service, read from the application itself, and how each is asked in a way that succeeds.
+
+A new route is found by itself, and what is tested for all operations is tested for it. If it takes a body, `BODIES`
+must say which: until then those tests fail.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from app.api.state import AppState
+from tests.factories import PASSWORD, Person, approve_job, make_job
+from tests.streams import open_stream
+
+STATIC_FILES = "/ui"
+
+JOB = {
+    "name": "train-resnet",
+    "gpu_type": "A100",
+    "num_gpus": 1,
+    "estimated_hours": 2.5,
+    "command": "python train.py",
+    "data_location": "/data/imagenet",
+    "is_sensitive": True,
+    "justification": "Thesis, chapter 3",
+}
+
+BODIES: Mapping[str, Mapping[str, Any]] = {
+    "POST /api/v1/jobs": JOB,
+    "POST /api/v1/jobs/validate": JOB,
+    "POST /api/v1/jobs/{job_id}/cancel": {"reason": "Wrong data"},
+    "POST /api/v1/auth/register": {"email": "new@example.com", "password": PASSWORD, "full_name": "Neda"},
+    "PATCH /api/v1/auth/me": {"full_name": "Sara A.", "locale": "en"},
+    "POST /api/v1/auth/password": {"current_password": PASSWORD, "new_password": "another-River-72-lantern"},
+    "POST /api/v1/admin/jobs/{job_id}/approve": {"note": "Go ahead"},
+    "POST /api/v1/admin/jobs/{job_id}/reject": {"reason": "No data agreement"},
+    "POST /api/v1/admin/jobs/decisions": {"decisions": [{"job_id": 1, "action": "reject", "note": "Too long"}]},
+    "PATCH /api/v1/admin/users/{user_id}": {"is_admin": False, "is_active": True, "full_name": "Sara B."},
+    "PUT /api/v1/admin/users/{user_id}/quota": {"limit_hours": 120, "reason": "Thesis deadline"},
+    "POST /api/v1/admin/users/{user_id}/quota/adjustments": {"hours": 1.5, "reason": "Counted by hand"},
+    "POST /api/v1/admin/gpus/{gpu_id}/drain": {"reason": "Fan replacement"},
+}
+FORMS: Mapping[str, Mapping[str, str]] = {
+    "POST /api/v1/auth/login": {"username": "nobody@example.com", "password": PASSWORD},
+}
+HEADERS: Mapping[str, Mapping[str, str]] = {
+    "POST /api/v1/auth/refresh": {"X-GTM-Request": "1"},
+    "POST /api/v1/auth/logout": {"X-GTM-Request": "1"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A method on a path with its parameters' names, such as `GET /api/v1/jobs/{job_id}`."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_of_admins(self) -> bool:
+        return self.path.startswith("/api/v1/admin/")
+
+    def at(self, **ids: int) -> str:
+        """The path with these ids for its parameters."""
+        return self.path.format_map(ids)
+
+
+def operations_of(app: FastAPI) -> list[Operation]:
+    """All of them, `GET /ui` standing for the static files."""
+    found = set()
+    for route in iter_route_contexts(app.routes):
+        assert route.path is not None
+        methods = {"GET"} if route.path == STATIC_FILES else route.methods
+        assert methods, f"{route.path} has no methods: is it a mount, or a WebSocket, that these tests do not know?"
+        found |= {Operation(method, route.path) for method in methods - {"HEAD"}}
+    return sorted(found, key=lambda operation: (operation.path, operation.method))
+
+
+def arguments_of(operation: Operation, document: Mapping[str, Any]) -> dict[str, Any]:
+    """For the HTTP client: a body, form and headers with which the operation succeeds."""
+    label = str(operation)
+    described = document["paths"].get(operation.path, {}).get(operation.method.lower(), {})
+    arguments: dict[str, Any] = {"headers": dict(HEADERS.get(label, {}))}
+    if label in FORMS:
+        arguments["data"] = dict(FORMS[label])
+    elif "requestBody" in described:
+        arguments["json"] = dict(BODIES[label])
+    return arguments
+
+
+async def ask(app: FastAPI, client: httpx2.AsyncClient, operation: Operation, path: str) -> tuple[int, str]:
+    """Status and `code` of the answer to a request that is well-formed, or to its beginning if it is a stream."""
+    if operation.method == "GET":
+        authorization = client.headers.get("Authorization", "")
+        async with open_stream(app, path, authorization=authorization) as stream:
+            is_problem = stream.headers.get("content-type") == "application/problem+json"
+            text = (await stream.read_to_end()).decode() if is_problem else ""
+        return stream.status, _code_in(text)
+    answer = await client.request(operation.method, path, **arguments_of(operation, app.openapi()))
+    return answer.status_code, _code_in(answer.text)
+
+
+async def a_place_for(operation: Operation, state: AppState, owner: Person, admin: Person) -> str:
+    """The operation's path with ids under which it finds something to act on. Needs a fleet."""
+    ids: dict[str, int] = {}
+    if "{job_id}" in operation.path:
+        ids["job_id"] = (await make_job(state, owner)).id
+        if operation.path.endswith("/start"):
+            await approve_job(state, ids["job_id"], admin)
+    if "{user_id}" in operation.path:
+        ids["user_id"] = owner.id
+    if "{gpu_id}" in operation.path:
+        ids["gpu_id"] = await _some_gpu(state)
+    return operation.at(**ids)
+
+
+async def _some_gpu(state: AppState) -> int:
+    async with state.database.autocommit() as connection:
+        found = await connection.exec_driver_sql("SELECT min(id) FROM gpus")
+        gpu_id: int = found.scalar_one()
+        return gpu_id
+
+
+def _code_in(text: str) -> str:
+    found = re.search(r'"code":"([a-z-]+)"', text)
+    return found[1] if found else ""
