@@ -4,6 +4,7 @@ Pure ASGI and a single wrapper around `send`, because it is paid on every reques
 """
 
 import re
+from http import HTTPStatus
 from secrets import token_hex
 from time import perf_counter
 
@@ -18,6 +19,9 @@ from app.core.metrics import REQUEST_SECONDS, REQUESTS
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE = "(none)"
+LENGTH = b"content-length"
+CLIENT_WENT_AWAY = 499
+"""The status that nginx made customary for a client that did not wait for its answer."""
 INBOUND_ID = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
 
 access_log = structlog.get_logger("access")
@@ -42,8 +46,8 @@ class Boundary:
             nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                is_stream = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
-                add_headers(message, request_id.encode())
+                is_stream = status == HTTPStatus.OK and not any(name == LENGTH for name, _ in message["headers"])
+                add_headers(message, request_id.encode(), is_stream=is_stream)
             await send(message)
 
         try:
@@ -54,7 +58,7 @@ class Boundary:
                 raise
             await internal_error(scope)(scope, receive, complete)
         finally:
-            _account(scope, status, perf_counter() - began, is_stream=is_stream)
+            _account(scope, status or CLIENT_WENT_AWAY, perf_counter() - began, is_stream=is_stream)
         return None
 
 

@@ -8,7 +8,7 @@ from types import FrameType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-DISCONNECT: Message = {"type": "http.disconnect"}
+DRAINED: Message = {"type": "http.disconnect"}
 TERMINATIONS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -72,24 +72,34 @@ class EndStreams:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        body_was_read = False
+        body_was_read = is_drained = is_complete = False
 
         async def receive_or_drain() -> Message:
-            nonlocal body_was_read
+            nonlocal body_was_read, is_drained
             if body_was_read:
-                return await self._disconnect(receive)
+                message = await self._end(receive)
+                is_drained = message is DRAINED
+                return message
             message = await receive()
             body_was_read = not message.get("more_body", False)
             return message
 
-        return await self.app(scope, receive_or_drain, send)
+        async def send_and_watch(message: Message) -> None:
+            nonlocal is_complete
+            is_complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
 
-    async def _disconnect(self, receive: Receive) -> Message:
-        """After the body nothing can come but the end."""
+        await self.app(scope, receive_or_drain, send_and_watch)
+        if is_drained and not is_complete:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return None
+
+    async def _end(self, receive: Receive) -> Message:
+        """After the request's body nothing can come but the end."""
         with self.drain.beginning() as beginning:
             hung_up = asyncio.ensure_future(receive())
             try:
                 await asyncio.wait((hung_up, beginning), return_when=asyncio.FIRST_COMPLETED)
-                return hung_up.result() if hung_up.done() else DISCONNECT
+                return hung_up.result() if hung_up.done() else DRAINED
             finally:
                 hung_up.cancel()

@@ -250,7 +250,7 @@ def _json(fact: object) -> object:
 
 def _other_type_expected(request: Request) -> str | None:
     """The media type that the route's body must have, if the body that came has another one."""
-    if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+    if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
         return None
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if takes_form(request.scope):

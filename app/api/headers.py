@@ -19,9 +19,11 @@ NO_STORE = (b"cache-control", b"no-store")
 CACHE_CONTROL = b"cache-control"
 
 
-def add_headers(message: Message, request_id: bytes) -> None:
-    """Complete an `http.response.start`. What the route said about caching stands; otherwise nothing is stored."""
-    headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", request_id)]
+def add_headers(message: Message, request_id: bytes, *, is_stream: bool = False) -> None:
+    """Complete an `http.response.start`. Files say themselves how they are cached; all else is not stored."""
+    headers = list(message["headers"])
+    if is_stream:
+        headers = [header for header in headers if header[0] != CACHE_CONTROL]
     if not any(name == CACHE_CONTROL for name, _ in headers):
         headers.append(NO_STORE)
-    message["headers"] = headers
+    message["headers"] = [*headers, *SECURITY_HEADERS, (b"x-request-id", request_id)]

@@ -40,14 +40,14 @@ class Alive(ResponseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/health", responses=problems(503))
+@router.get("/health", response_model=Health, responses=problems(503))
 async def health(request: Request, state: State) -> Response:
     """Can this service be used? Fails if the database is away or not migrated."""
     found = await _examine(state)
     return _answer(request, found, all_of=(found.database, found.migrations))
 
 
-@router.get("/readyz", responses=problems(503))
+@router.get("/readyz", response_model=Health, responses=problems(503))
 async def readyz(request: Request, state: State) -> Response:
     """Is everything in order: the database, its schema, and a dispatcher that holds the lease?"""
     found = await _examine(state)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.api.errors import problems
+from app.api.openapi_examples import add_examples
 from app.schemas.errors import Problem
 
 TITLE = "GPU Task Manager"
@@ -49,17 +50,19 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             stated = {key: value for key, value in operation["responses"].items() if not _is_fastapis_own(value)}
             named = {str(status): description for status, description in problems(*shared).items()}
             operation["responses"] = dict(sorted((named | stated).items()))
+            add_examples(operation, schemas)
+            operation["summary"] = operation["description"].partition("\n")[0].rstrip(".")
     return document
 
 
 def _shared_refusals(path: str, operation: dict[str, Any]) -> list[int]:
     statuses = [HTTPStatus.INTERNAL_SERVER_ERROR]
+    if path.startswith("/api/v1/"):
+        statuses += [HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE]
     if path.startswith("/api/v1/admin/"):
         statuses.append(HTTPStatus.FORBIDDEN)
     if operation.get("security"):
-        statuses += [HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE]
-    if operation.get("parameters") or "requestBody" in operation:
-        statuses.append(HTTPStatus.UNPROCESSABLE_ENTITY)
+        statuses.append(HTTPStatus.UNAUTHORIZED)
     if "requestBody" in operation:
         statuses += [HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
     return [status.value for status in statuses]

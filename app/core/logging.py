@@ -52,7 +52,7 @@ def configure_logging(log_format: LogFormat, level: str) -> None:
         processors=[*before_rendering, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=StandardError,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(_StandardErrorNow())
     handler.set_name(HANDLER_NAME)

@@ -10,7 +10,7 @@ TICK_SECONDS = Histogram(
 
 REQUEST_SECONDS = Histogram(
     "gtm_http_request_seconds",
-    "Time from a request's arrival to the end of its response, event streams excepted",
+    "Time from a request's arrival to the end of its response; streams are not timed",
     ("method", "route"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

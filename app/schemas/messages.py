@@ -1,7 +1,7 @@
 """Sentences for people, in Persian and English, from `app/locales/`. Code elsewhere names a sentence by its key.
 
-A sentence may have `{placeholders}`. Numbers are written in the digits of the language, and text that runs the other
-way is isolated, so that a name cannot turn the sentence around.
+A sentence may have `{placeholders}`. Numbers are written in the digits of the language, and those named `…_hours` with
+their unit; text that runs the other way is isolated, so that a name cannot turn the sentence around.
 """
 
 import json
@@ -29,7 +29,7 @@ def message(key: str, language: Language, **facts: object) -> str:
     Raises:
         KeyError: no such sentence, or one of its placeholders has no fact.
     """
-    return sentences(language)[key].format_map({name: _written(fact, language) for name, fact in facts.items()})
+    return sentences(language)[key].format_map({name: _written(name, fact, language) for name, fact in facts.items()})
 
 
 def find_message(key: str, language: Language, **facts: object) -> str | None:
@@ -81,14 +81,16 @@ def _quality(weight: str) -> float:
         return 0.0
 
 
-def _written(fact: object, language: Language) -> str:
+def _written(name: str, fact: object, language: Language) -> str:
     match fact:
         case bool():
             return str(fact).lower()
+        case int() | float() if name.endswith("_hours"):
+            return message("unit.gpu_hours.one" if fact == 1 else "unit.gpu_hours", language, count=fact)
         case int() | float():
             return number(fact, language)
         case list() | tuple():
-            return message("list.separator", language).join(_written(part, language) for part in fact)
+            return message("list.separator", language).join(_written("", part, language) for part in fact)
         case _:
             return _isolated(str(fact), language)
 

@@ -15,6 +15,7 @@ ASCII_NUMBER = {
     **{ord(digit): str(value) for value, digit in enumerate("۰۱۲۳۴۵۶۷۸۹")},
     **{ord(digit): str(value) for value, digit in enumerate("٠١٢٣٤٥٦٧٨٩")},
     ord("٫"): ".",
+    ord("_"): "?",  # 1_000 is a number to Python, not to people
 }
 PERSIAN_LETTERS = str.maketrans("يىك", "ییک")
 UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
