@@ -40,6 +40,7 @@ class Alive(ResponseModel):
     status: Literal["ok"] = "ok"
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", response_model=Health, responses=problems(503))
 async def health(request: Request, state: State) -> Response:
     """Can this service be used? Fails if the database is away or not migrated."""
@@ -47,6 +48,7 @@ async def health(request: Request, state: State) -> Response:
     return _answer(request, found, all_of=(found.database, found.migrations))
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_model=Health, responses=problems(503))
 async def readyz(request: Request, state: State) -> Response:
     """Is everything in order: the database, its schema, and a dispatcher that holds the lease?"""
@@ -54,6 +56,7 @@ async def readyz(request: Request, state: State) -> Response:
     return _answer(request, found, all_of=(found.database, found.migrations, found.dispatcher))
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> Alive:
     """Does this process answer? Touches nothing else."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.config import Settings
+from app.core.supervision import running
 from app.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.db.engine import CannotConnect, Database
 from app.db.migrations import head_revision, upgrade_to_head
@@ -48,14 +49,8 @@ async def _embedded(settings: Settings) -> AsyncIterator[Database]:
     server = EmbeddedPostgres(settings.data_dir)
     url = await asyncio.to_thread(server.start)
     try:
-        async with _connected(url, settings) as database:
-            revival = asyncio.create_task(_revive(server, database))
-            try:
-                yield database
-            finally:
-                revival.cancel()
-                with suppress(asyncio.CancelledError):
-                    await revival
+        async with _connected(url, settings) as database, running(revival=lambda: _revive(server, database)):
+            yield database
     finally:
         await asyncio.to_thread(server.stop)
 

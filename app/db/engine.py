@@ -6,10 +6,10 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import event, make_url
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-MINIMUM_SERVER_VERSION = 150000
 SERVER_SETTINGS = {
     "application_name": "gpu-task-manager",
     "timezone": "UTC",
@@ -44,6 +44,7 @@ class Database:
             },
         )
         event.listen(self.engine.sync_engine, "checkout", _replace_if_closed)
+        event.listen(self.engine.sync_engine, "handle_error", _give_up_if_confused)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -87,3 +88,13 @@ def _replace_if_closed(connection: Any, *_: object) -> None:
     """Connections that died while they lay in the pool are replaced, at no cost: the driver saw the socket close."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _give_up_if_confused(context: ExceptionContext) -> None:
+    """A server's last words (a FATAL error) leave asyncpg waiting for more until the socket closes, a moment later.
+
+    What is asked in that moment fails with an internal error of the driver's. It is no mistake of ours: the connection
+    is lost.
+    """
+    if isinstance(context.original_exception.__cause__, asyncpg.InternalClientError):
+        context.is_disconnect = True

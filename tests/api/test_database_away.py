@@ -114,3 +114,17 @@ async def test_a_connection_that_dies_under_a_request_costs_that_request_only(
         answer = await client.get(path)
         assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
         assert (await client.get("/health")).status_code == 200
+
+
+async def test_a_commit_that_fails_is_never_answered_as_a_success(own_service: FastAPI, outage: Outage) -> None:
+    async def write(connection: Transaction) -> str:
+        await connection.execute(text("INSERT INTO login_failures (subject, failed_at) VALUES ('lost', now())"))
+        await outage.cut_connections()
+        return "written"
+
+    path = add_route(own_service, write, methods=["POST"])
+    async with browser(own_service) as client:
+        answer = await client.post(path)
+    assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+    async with own_service.state.gtm.database.autocommit() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM login_failures WHERE subject = 'lost'")) == 0

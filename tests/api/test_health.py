@@ -39,6 +39,13 @@ async def test_all_is_in_order_with_a_database_and_a_dispatcher(client: httpx2.A
         }
 
 
+@pytest.mark.parametrize("path", ["/livez", "/health", "/docs"])
+async def test_watchers_that_ask_with_head_are_answered(client: httpx2.AsyncClient, path: str) -> None:
+    answer = await client.head(path)
+    assert answer.status_code == 200
+    assert answer.content == b""
+
+
 async def test_without_a_dispatcher_the_service_can_be_used_but_is_not_ready(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/health")).json()["dispatcher"] == "failed"
     answer = await client.get("/readyz")

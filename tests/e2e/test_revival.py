@@ -1,0 +1,48 @@
+"""The embedded PostgreSQL is killed while the service runs: it comes back by itself, with all that was committed."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app.core.config import Settings
+from app.db import bootstrap
+from app.db.bootstrap import open_database
+from app.db.engine import CannotConnect, Database
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE_SECONDS = 30
+
+
+async def count_marks(database: Database) -> int:
+    async with database.autocommit() as connection:
+        count: int = await connection.scalar(text("SELECT count(*) FROM login_failures WHERE subject = 'kept'"))
+        return count
+
+
+async def test_a_killed_server_comes_back_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "REVIVAL_INTERVAL_SECONDS", 0.05)
+    async with open_database(Settings(_env_file=None, data_dir=tmp_path)) as database:
+        async with database.transaction() as connection:
+            await connection.execute(text("INSERT INTO login_failures (subject, failed_at) VALUES ('kept', now())"))
+        postmaster = int((tmp_path / "postgres" / "postmaster.pid").read_text(encoding="utf-8").split("\n")[0])
+        os.kill(postmaster, signal.SIGKILL)
+
+        async def until_it_is_back() -> int:
+            while True:
+                try:
+                    return await count_marks(database)
+                except CannotConnect:
+                    pass
+                except DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
+                await asyncio.sleep(0.05)
+
+        assert await asyncio.wait_for(until_it_is_back(), PATIENCE_SECONDS) == 1
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
