@@ -31,6 +31,7 @@ from app.db.engine import Database
 from app.db.queries import gpus, housekeeping, lease, runs
 from app.db.queries import jobs as job_queries
 from app.db.queries.jobs import Move
+from app.dispatcher.evidence import admissible, storable
 from app.dispatcher.lease import LEASE_TTL, Lease
 from app.dispatcher.settlement import begin, give_up, settle
 from app.dispatcher.tracking import TrackedRun, Watchlist, cancellation, tracked
@@ -52,7 +53,11 @@ TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
 LAUNCHES_AT_ONCE = 16
 BATCH = 1000
+REFUSED_MOVE_INTERVAL = timedelta(minutes=1)
 LONGEST_BACKOFF_SECONDS = 15.0
+MOST_DOUBLINGS = 16
+SQLSTATE_CLASSES_OF_VALUES = ("22", "23", "GT")
+"""Data exceptions, broken constraints, our own guards: trying again changes nothing, leaving out the culprit does."""
 
 log = structlog.get_logger("dispatcher")
 
@@ -96,7 +101,7 @@ class Dispatcher:
                 except Exception:
                     failures += 1
                     log.exception("tick failed", failures=failures)
-                await asyncio.sleep(self._pause(failures))
+                await asyncio.sleep(pause_after(failures, self._options.tick))
         finally:
             await self._resign()
 
@@ -137,7 +142,11 @@ class Dispatcher:
     async def _read_fleet(self, term: int) -> None:
         if not self._is_due("fleet", INVENTORY_INTERVAL):
             return
-        inventory = await self._executor.inventory()
+        try:
+            inventory = await self._executor.inventory()
+        except Exception:
+            log.exception("the fleet could not be read")
+            return
         async with self._database.transaction() as connection:
             if await lease.fence(connection, term=term):
                 await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=self._clock())
@@ -151,35 +160,34 @@ class Dispatcher:
         limiter = asyncio.Semaphore(LAUNCHES_AT_ONCE)
         outcomes = await asyncio.gather(*(self._launch_one(row, limiter, term) for row in decided))
         crash_point("dispatcher.after-launch")
-        launched = [row for row, outcome in zip(decided, outcomes, strict=True) if outcome is None]
-        failed = [outcome for outcome in outcomes if isinstance(outcome, Move)]
+        launched = [row for row, ends in zip(decided, outcomes, strict=True) if ends == []]
         if launched:
             async with self._database.autocommit() as connection:
                 run_ids = [row.run_id for row in launched]
                 await runs.note_launched(connection, run_ids, term=term, now=self._clock())
             for row in launched:
                 self._watchlist.add(tracked(row))
-        await self._apply(failed, term)
+        await self._apply([move for ends in outcomes for move in ends or ()], term)
 
-    async def _launch_one(self, row: Row[Any], limiter: asyncio.Semaphore, term: int) -> Move | Exception | None:
-        """None: launched. A move: it never will be. An exception: not known, try again."""
-        spec = spec_of(row)
+    async def _launch_one(self, row: Row[Any], limiter: asyncio.Semaphore, term: int) -> Sequence[Move] | None:
+        """Empty: launched. Moves: it never will be, and so it ends. None: not known, try again."""
+        run, spec = tracked(row), spec_of(row)
         try:
             async with limiter:
                 if self._lease.term != term:
-                    return TimeoutError("the lease has run out; whoever holds it now will launch this run")
+                    return None
                 await self._executor.start(spec)
         except LaunchError as error:
-            return give_up(tracked(row), EndReason.LAUNCH_FAILURE, str(error))
-        except Exception as error:
+            return _ending(run, give_up(run, EndReason.LAUNCH_FAILURE, storable(str(error))))
+        except Exception:
             log.exception("launch failed", job_id=row.id, run_id=str(row.run_id))
             now = self._clock()
             if now - self._launch_troubles.setdefault(row.run_id, now) < LAUNCH_DEADLINE:
-                return error
+                return None
             del self._launch_troubles[row.run_id]
-            return give_up(tracked(row), EndReason.LOST, "The engine could not be asked to start this run.")
+            return _ending(run, give_up(run, EndReason.LOST, "The engine could not be asked to start this run."))
         self._launch_troubles.pop(row.run_id, None)
-        return None
+        return []
 
     async def _stop_cancelled(self) -> None:
         async with self._database.autocommit() as connection:
@@ -208,24 +216,23 @@ class Dispatcher:
     async def _note(
         self, asked: Collection[UUID], seen: Mapping[UUID, Observation], *, now: datetime, term: int
     ) -> None:
-        begun: list[Move] = []
-        ended: list[Move] = []
+        moves: list[Move] = []
         reports: list[dict[str, Any]] = []
         for run_id in asked:
             run = self._watchlist.get(run_id)
             if run is None:
                 continue
-            observation = seen.get(run_id)
+            observation = admissible(seen[run_id]) if run_id in seen else None
             if observation is None:
-                ended.extend(self._unknown(run, now))
+                moves.extend(self._unknown(run, now))
                 continue
             run.unknown_since = None
-            if run.status is JobStatus.APPROVED and observation.state is not RunState.STARTING:
-                begun.append(begin(run))
-                run.status = JobStatus.RUNNING
             if observation.state is RunState.ENDED:
-                ended.append(settle(run, observation))
+                moves.extend(_ending(run, settle(run, observation)))
                 continue
+            if run.status is JobStatus.APPROVED and observation.state is RunState.RUNNING:
+                moves.append(begin(run))
+                run.status = JobStatus.RUNNING
             reports.append(
                 {
                     "run_id": str(run_id),
@@ -234,8 +241,7 @@ class Dispatcher:
                 }
             )
             self._watchlist.ask_again(run_id, observation.unchanged_until or now)
-        await self._apply(begun, term)
-        await self._apply(ended, term)
+        await self._apply(moves, term)
         if reports:
             async with self._database.autocommit() as connection:
                 await runs.note_reports(connection, reports, term=term, now=now)
@@ -246,28 +252,50 @@ class Dispatcher:
         if now - run.unknown_since < LOST_AFTER:
             self._watchlist.ask_again(run.run_id, now + self._options.tick)
             return []
-        return [give_up(run, EndReason.LOST, "The engine no longer knows this run.")]
+        return _ending(run, give_up(run, EndReason.LOST, "The engine no longer knows this run."))
 
     async def _apply(self, moves: Sequence[Move], term: int) -> None:
+        """Move jobs together. Where the database refuses a value, the move that it stands in is found and set aside."""
         if not moves:
             return
-        crash_point("dispatcher.before-settle")
-        lost = [move.run_id for move in moves if move.reason is EndReason.LOST and move.run_id]
-        async with self._database.transaction() as connection:
-            if lost:
-                await runs.quarantine_gpus(connection, lost, term=term)
-            moved = await transitions.apply(
-                connection, moves, actor=Actor.dispatcher(term), now=self._clock(), term=term
-            )
-        crash_point("dispatcher.after-settle")
+        try:
+            moved = await self._move(moves, term)
+        except DBAPIError as error:
+            if _sqlstate(error)[:2] not in SQLSTATE_CLASSES_OF_VALUES:
+                raise
+            if len(moves) > 1:
+                half = len(moves) // 2
+                await self._apply(moves[:half], term)
+                await self._apply(moves[half:], term)
+                return
+            log.exception("a move is refused", job_id=moves[0].job_id)
+            if moves[0].run_id is not None:
+                self._watchlist.ask_again(moves[0].run_id, self._clock() + REFUSED_MOVE_INTERVAL)
+            return
         final = [move for move in moves if move.reason is not None]
         self._watchlist.discard(move.run_id for move in final if move.run_id)
         self._stopping.difference_update(move.run_id for move in final if move.run_id)
-        if len(moved) < len(moves):
-            log.warning("moves were refused", refused=len(moves) - len(moved), term=term)
+        if not moved.issuperset(move.job_id for move in moves):
+            log.warning("moves were refused: others were faster, or the term is over", term=term)
         for move in final:
             if move.job_id in moved:
                 log.info("job ended", job_id=move.job_id, status=move.to_status, reason=move.reason)
+
+    async def _move(self, moves: Sequence[Move], term: int) -> set[int]:
+        """In one transaction the beginnings first: a job has to run before it can end."""
+        crash_point("dispatcher.before-settle")
+        actor, now = Actor.dispatcher(term), self._clock()
+        lost = [move.run_id for move in moves if move.reason is EndReason.LOST and move.run_id]
+        moved: set[int] = set()
+        async with self._database.transaction() as connection:
+            if lost:
+                await runs.quarantine_gpus(connection, lost, term=term)
+            for begins in (True, False):
+                step = [move for move in moves if (move.to_status is JobStatus.RUNNING) is begins]
+                if step:
+                    moved |= await transitions.apply(connection, step, actor=actor, now=now, term=term)
+        crash_point("dispatcher.after-settle")
+        return moved
 
     async def _start_approved(self, term: int) -> None:
         if not self._options.starts_by_itself and not self._is_due("explain", EXPLAIN_INTERVAL):
@@ -329,15 +357,25 @@ class Dispatcher:
         self._due_at[what] = now + interval
         return True
 
-    def _pause(self, failures: int) -> float:
-        tick = self._options.tick.total_seconds()
-        return tick if failures == 0 else min(LONGEST_BACKOFF_SECONDS, tick * 2**failures)
-
     async def _resign(self) -> None:
         try:
             await self._lease.resign()
         except (DBAPIError, OSError, TimeoutError):
             log.warning("the lease could not be given back; it will expire")
+
+
+def pause_after(failures: int, tick: timedelta) -> float:
+    """Seconds until the next tick: doubled with each failure in a row, up to the longest backoff."""
+    return min(LONGEST_BACKOFF_SECONDS, tick.total_seconds() * 2.0 ** min(failures, MOST_DOUBLINGS))
+
+
+def _ending(run: TrackedRun, end: Move) -> Sequence[Move]:
+    """A run that was never seen running has to begin before it can end."""
+    return [begin(run), end] if run.status is JobStatus.APPROVED else [end]
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _batches(run_ids: Sequence[UUID]) -> list[Sequence[UUID]]:

@@ -34,7 +34,9 @@ class ScriptedEngine:
         """What `start` raises for the run of a job."""
         self.fails: dict[str, Exception] = {}
         """What the method of this name raises, whatever it is asked."""
+        self.refuses_to_stop: set[int] = set()
         self.before_inventory: Callable[[], Awaitable[None]] = nothing_happens
+        self.before_poll: Callable[[], Awaitable[None]] = nothing_happens
         self.started: list[JobSpec] = []
         self.adopted: list[JobSpec] = []
         self.stopped: list[tuple[int, timedelta]] = []
@@ -84,12 +86,14 @@ class ScriptedEngine:
 
     async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
         self._fail("poll")
+        await self.before_poll()
         known = {run_id: self._jobs[run_id] for run_id in run_ids if run_id in self._jobs}
         self.polls.append(set(known.values()))
         return {run_id: self.shows.get(job_id, Observation(RunState.RUNNING)) for run_id, job_id in known.items()}
 
     async def stop(self, run_id: UUID, grace: timedelta) -> None:
-        self._fail("stop")
+        if self._jobs[run_id] in self.refuses_to_stop:
+            raise ConnectionError("the node does not answer")
         self.stopped.append((self._jobs[run_id], grace))
 
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:

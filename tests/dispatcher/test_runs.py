@@ -157,9 +157,9 @@ class TestCancelling:
         job_id = await scripted.start()
         await scripted.tick()
         await scripted.cancel(job_id)
-        scripted.engine.fails["stop"] = ConnectionError("the node does not answer")
+        scripted.engine.refuses_to_stop.add(job_id)
         await scripted.tick(seconds=1)
-        del scripted.engine.fails["stop"]
+        scripted.engine.refuses_to_stop.clear()
         await scripted.tick(seconds=1)
         assert [job for job, _ in scripted.engine.stopped] == [job_id]
 

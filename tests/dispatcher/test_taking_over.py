@@ -83,7 +83,7 @@ async def test_while_one_dispatcher_holds_the_lease_another_one_does_nothing(
     bystander = ScriptedEngine()
     await scripted.make_dispatcher(bystander).tick()
     assert bystander.adopted == bystander.started == []
-    assert await scripted.sql("SELECT FROM jobs WHERE launched_at IS NOT NULL") == []
+    assert await scripted.sql("SELECT id FROM jobs WHERE launched_at IS NOT NULL") == []
 
 
 async def test_a_dispatcher_that_ends_makes_room_at_once(scripted: Scene[ScriptedEngine]) -> None:

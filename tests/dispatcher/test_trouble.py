@@ -1,0 +1,207 @@
+"""Engines and databases that misbehave. Whatever they do, it is their runs that wait, and nobody else's."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from app.dispatcher.loop import pause_after
+from app.domain.execution import EndReason, LaunchError, Observation, RunState
+from tests.dispatcher.conftest import Scene
+from tests.dispatcher.scripted_engine import ScriptedEngine
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+Scripted = Scene[ScriptedEngine]
+
+
+async def healthy_run_ends_beside(scene: Scripted, strange: Observation, *, ticks: int = 1) -> int:
+    """Let one run show something strange while another one ends as it should. Returns the strange one's job."""
+    strange_job, healthy_job = await scene.start(), await scene.start()
+    await scene.tick()
+    scene.engine.shows[strange_job] = strange
+    scene.engine.ends(healthy_job)
+    for _ in range(ticks):
+        await scene.tick(seconds=1)
+    assert await scene.verdict(healthy_job) == ("COMPLETED", "EXITED", 600)
+    return strange_job
+
+
+@pytest.mark.parametrize("reason", [None, EndReason.REJECTED_BY_ADMIN])
+async def test_an_end_without_a_reason_is_no_evidence(scripted: Scripted, reason: EndReason | None) -> None:
+    job_id = await healthy_run_ends_beside(scripted, Observation(RunState.ENDED, reason=reason))
+    assert (await scripted.job(job_id)).status == "RUNNING"
+    await scripted.tick(minutes=10)
+    assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("cut\0off", "cut\N{REPLACEMENT CHARACTER}off"),
+        ("half \ud83d of a pair", "half ? of a pair"),
+        ("خطا در کارت گرافیک", "خطا در کارت گرافیک"),
+        ("x" * 5000, "x" * 2000),
+    ],
+    ids=["nul", "surrogate", "persian", "long"],
+)
+async def test_whatever_the_engine_says_can_be_kept(scripted: Scripted, said: str, kept: str) -> None:
+    ended = Observation(RunState.ENDED, reason=EndReason.NONZERO_EXIT, message=said)
+    job_id = await healthy_run_ends_beside(scripted, ended)
+    assert (await scripted.job(job_id)).error_message == kept
+
+
+@pytest.mark.parametrize("progress", [math.nan, math.inf, -0.1, 1.5])
+async def test_a_progress_that_is_no_share_is_not_shown(scripted: Scripted, progress: float) -> None:
+    job_id = await healthy_run_ends_beside(scripted, Observation(RunState.RUNNING, progress=progress))
+    assert (await scripted.job(job_id)).progress is None
+
+
+async def test_an_end_that_the_database_refuses_stays_alone(scripted: Scripted) -> None:
+    ended = Observation(RunState.ENDED, timedelta(minutes=1), reason=EndReason.NONZERO_EXIT, exit_code=2**40)
+    job_id = await healthy_run_ends_beside(scripted, ended, ticks=3)
+    assert (await scripted.job(job_id)).status == "RUNNING"
+    scripted.engine.ends(job_id, EndReason.NONZERO_EXIT, exit_code=2)
+    await scripted.tick(minutes=1)
+    assert await scripted.verdict(job_id) == ("FAILED", "NONZERO_EXIT", 600)
+
+
+async def test_a_launch_that_fails_does_not_keep_others_from_being_launched(scripted: Scripted) -> None:
+    broken, refused, healthy = [await scripted.start() for _ in range(3)]
+    scripted.engine.refuses = {broken: RuntimeError("a bug in the engine"), refused: LaunchError("No such image.")}
+    await scripted.tick()
+    assert [spec.job_id for spec in scripted.engine.started] == [healthy]
+    assert (await scripted.job(refused)).reason == "LAUNCH_FAILURE"
+
+
+async def test_a_run_that_cannot_be_stopped_does_not_keep_others_from_being_stopped(scripted: Scripted) -> None:
+    unstoppable, stoppable = await scripted.start(), await scripted.start()
+    await scripted.tick()
+    await scripted.cancel(unstoppable)
+    await scripted.cancel(stoppable)
+    scripted.engine.refuses_to_stop.add(unstoppable)
+    await scripted.tick()
+    assert [job_id for job_id, _ in scripted.engine.stopped] == [stoppable]
+
+
+async def test_a_fleet_that_cannot_be_read_does_not_stop_the_rest(scripted: Scripted) -> None:
+    ending = await scripted.start()
+    await scripted.tick()
+    scripted.engine.ends(ending)
+    waiting = await scripted.start()
+    scripted.engine.fails["inventory"] = ConnectionError("no answer")
+    await scripted.tick(minutes=1)
+    assert (await scripted.job(ending)).status == "COMPLETED"
+    assert (await scripted.job(waiting)).launched_at is not None
+
+
+async def test_while_the_engine_does_not_answer_nothing_is_concluded(scripted: Scripted) -> None:
+    job_id = await scripted.start()
+    await scripted.tick()
+    scripted.engine.fails["poll"] = ConnectionError("no answer")
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            await scripted.tick(hours=1)
+    del scripted.engine.fails["poll"]
+    await scripted.tick()
+    assert (await scripted.job(job_id)).status == "RUNNING"
+    scripted.engine.ends(job_id)
+    await scripted.tick()
+    assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 600)
+
+
+async def test_runs_are_adopted_as_soon_as_the_engine_answers(scripted: Scripted) -> None:
+    job_id = await scripted.start()
+    await scripted.tick()
+    successor = ScriptedEngine()
+    successor.fails["adopt"] = ConnectionError("no answer")
+    with pytest.raises(ConnectionError):
+        await scripted.take_over(successor)
+    successor.fails.clear()
+    await scripted.tick()
+    assert [spec.job_id for spec in successor.adopted] == [job_id]
+
+
+async def test_a_run_that_waited_long_for_a_dispatcher_is_tried_more_than_once(scripted: Scripted) -> None:
+    job_id = await scripted.start()
+    scripted.engine.refuses[job_id] = TimeoutError("no answer")
+    await scripted.tick(hours=1)
+    assert (await scripted.job(job_id)).status == "RUNNING"
+    del scripted.engine.refuses[job_id]
+    await scripted.tick(seconds=1)
+    assert (await scripted.job(job_id)).launched_at is not None
+
+
+@asynccontextmanager
+async def without_the_table(scene: Scripted, table: str) -> AsyncIterator[None]:
+    """As in the middle of a migration that went wrong: statements fail, and nothing of them stays."""
+    await scene.sql(f"ALTER TABLE {table} RENAME TO {table}_away")
+    try:
+        yield
+    finally:
+        await scene.sql(f"ALTER TABLE {table}_away RENAME TO {table}")
+
+
+@pytest.mark.parametrize("table", ["jobs", "job_events", "user_quotas", "gpu_allocations", "dispatcher_lease"])
+async def test_what_a_failing_database_interrupts_is_done_when_it_works_again(scripted: Scripted, table: str) -> None:
+    ending, waiting = await scripted.start(), await scripted.start()
+    await scripted.tick()
+    scripted.engine.ends(ending)
+    await scripted.sql("UPDATE jobs SET launched_at = NULL WHERE id = :id", id=waiting)
+    await scripted.let_the_lease_expire()
+    scripted.dispatcher = scripted.make_dispatcher()
+    async with without_the_table(scripted, table):
+        with pytest.raises(DBAPIError):
+            await scripted.tick(seconds=1)
+    await scripted.tick(seconds=1)
+    assert await scripted.verdict(ending) == ("COMPLETED", "EXITED", 600)
+    assert (await scripted.job(waiting)).launched_at is not None
+
+
+async def test_connections_that_are_cut_in_the_middle_of_a_tick_are_replaced(scripted: Scripted) -> None:
+    job_id = await scripted.start()
+    await scripted.tick()
+    scripted.engine.ends(job_id)
+    scripted.engine.before_poll = lambda: cut_all_connections(scripted)
+    with suppress(DBAPIError):
+        await scripted.tick()
+    await scripted.tick()
+    assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 600)
+
+
+async def cut_all_connections(scene: Scripted) -> None:
+    await scene.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+async def test_the_loop_goes_on_after_a_failed_tick_and_resigns_at_the_end(scripted: Scripted) -> None:
+    job_id = await scripted.start()
+    await scripted.let_the_lease_expire()
+    scripted.engine.fails["adopt"] = ConnectionError("no answer")
+    scripted.dispatcher = scripted.make_dispatcher(tick=timedelta(milliseconds=1))
+    loop = asyncio.create_task(scripted.dispatcher.run())
+    await eventually(lambda: is_held(scripted))
+    scripted.engine.fails.clear()
+    await eventually(lambda: scripted.sql("SELECT id FROM jobs WHERE id = :id AND launched_at IS NOT NULL", id=job_id))
+    loop.cancel()
+    with suppress(asyncio.CancelledError):
+        await loop
+    assert not await is_held(scripted)
+
+
+async def is_held(scene: Scripted) -> bool:
+    [row] = await scene.sql("SELECT expires_at > clock_timestamp() FROM dispatcher_lease")
+    return bool(row[0])
+
+
+def test_the_pause_after_failures_grows_to_a_quarter_of_a_minute_and_no_further() -> None:
+    tick = timedelta(seconds=0.5)
+    assert [pause_after(failures, tick) for failures in (0, 1, 2, 3)] == [0.5, 1, 2, 4]
+    assert pause_after(5, tick) == pause_after(100_000, tick) == 15
