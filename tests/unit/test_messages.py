@@ -40,7 +40,9 @@ def test_both_languages_say_the_same_things() -> None:
 
 def test_persian_is_written_with_persian_letters_digits_and_marks() -> None:
     for key, sentence in sentences("fa").items():
-        without_examples = re.sub(r"[A-Za-z0-9{}:_/-]*[A-Za-z][A-Za-z0-9{}:_/.-]*|\{\w+\}|\d{4}-\d\d-\d\d", "", sentence)
+        without_examples = re.sub(
+            r"[A-Za-z0-9{}:_/-]*[A-Za-z][A-Za-z0-9{}:_/.-]*|\{\w+\}|\d{4}-\d\d-\d\d", "", sentence
+        )
         assert not re.search(r"[يىك٠-٩0-9,;?]", without_examples), key
 
 
