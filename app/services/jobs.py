@@ -70,19 +70,15 @@ async def submit(
     """
     job = NewJob(user_id=caller.user_id, reserved_seconds=request.reserved_seconds, **asdict(request))
     body_sha256 = request.digest if key else None
-    try:
-        row = await queries.submit(connection, job, key=key, body_sha256=body_sha256, now=now)
-        if row is None:
-            # Perhaps only this month is missing. `forecast` opens it, or says what is wrong.
-            await forecast(connection, caller, request, policy=policy, now=now)
-            row = await queries.submit(connection, job, key=key, body_sha256=body_sha256, now=now)
-    except IntegrityError as error:
-        if key is None or "pk_idempotency_keys" not in str(error.orig):
-            raise
-        return await _submitted_before(connection, caller, request, key=key, policy=policy, now=now)
-    if row is None:
-        raise await _refusal(connection, caller, request, policy=policy, now=now)
-    return row
+    for _ in range(2):
+        row = await _insert(connection, job, key=key, body_sha256=body_sha256, now=now)
+        if row is None and key is not None:
+            row = await _submitted_before(connection, caller, request, key=key, now=now)
+        if row is not None:
+            return row
+        # Perhaps only this month is missing. `forecast` opens it, or says what is wrong.
+        seen = await forecast(connection, caller, request, policy=policy, now=now)
+    raise _quota_exceeded(request.reserved_seconds, seen.quota)
 
 
 async def forecast(
@@ -172,6 +168,8 @@ async def start(
 ) -> JobRow:
     """Decide that the job runs now. The dispatcher launches it; where the engine queues, it stays APPROVED until then.
 
+    Starting again what one has started oneself changes nothing.
+
     Raises:
         NoCapacity: too few GPUs of the type are free; the job stays APPROVED.
         QuotaExceeded: the job was reserved in an earlier month, and this one has no room for it.
@@ -180,8 +178,7 @@ async def start(
     if job is None:
         raise NotFound
     if job.status != JobStatus.APPROVED or job.run_id is not None:
-        last = await events.last_transition(connection, job_id)
-        if job.status == JobStatus.RUNNING and last.actor_user_id == caller.user_id:
+        if await events.starter(connection, job_id) == caller.user_id:
             return await read(connection, caller, job_id)
         raise await _conflict(connection, caller, job)
     await launch(connection, job, actor=caller.actor, engine=engine, policy=policy, now=now)
@@ -259,27 +256,31 @@ async def _record(
     )
 
 
+async def _insert(
+    connection: AsyncConnection, job: NewJob, *, key: str | None, body_sha256: bytes | None, now: datetime
+) -> JobRow | None:
+    """None: there is no room for the job, or its key has been used before."""
+    try:
+        return await queries.submit(connection, job, key=key, body_sha256=body_sha256, now=now)
+    except IntegrityError as error:
+        if "pk_idempotency_keys" not in str(error.orig):
+            raise
+        return None
+
+
 async def _submitted_before(
-    connection: AsyncConnection, caller: Caller, request: JobRequest, *, key: str, policy: QuotaPolicy, now: datetime
-) -> JobRow:
+    connection: AsyncConnection, caller: Caller, request: JobRequest, *, key: str, now: datetime
+) -> JobRow | None:
+    """The job that this key has made, as it is now. A key that has served its time is forgotten."""
     known = await queries.idempotency_key(connection, user_id=caller.user_id, key=key)
-    if known is None or known.created_at <= now - IDEMPOTENCY_KEY_LIFETIME:
-        await queries.forget_idempotency_keys(connection, before=now - IDEMPOTENCY_KEY_LIFETIME)
-        return await submit(connection, caller, request, key=key, policy=policy, now=now)
+    if known is None:
+        return None
+    if known.created_at <= now - IDEMPOTENCY_KEY_LIFETIME:
+        await queries.forget_idempotency_keys(connection, until=now - IDEMPOTENCY_KEY_LIFETIME)
+        return None
     if known.body_sha256 != request.digest:
         raise IdempotencyKeyReused
     return await read(connection, caller, known.job_id)
-
-
-async def _refusal(
-    connection: AsyncConnection, caller: Caller, request: JobRequest, *, policy: QuotaPolicy, now: datetime
-) -> Exception:
-    """Why a submission failed that looked possible a moment ago: others took the rest in between."""
-    try:
-        seen = await forecast(connection, caller, request, policy=policy, now=now)
-    except (UnknownGpuType, ExceedsFleet, ExceedsMonthlyQuota, QuotaExceeded) as refusal:
-        return refusal
-    return _quota_exceeded(request.reserved_seconds, seen.quota)
 
 
 async def _charge_to_this_month(

@@ -8,6 +8,7 @@ from app.domain.execution import EndReason, LaunchError
 from app.executors.simulated.executor import SimulatedExecutor
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
+from tests.factories import start_job
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +108,17 @@ async def test_many_ends_are_settled_at_once(simulated: Scene[SimulatedExecutor]
     await simulated.tick()
     await simulated.tick(seconds=1)
     assert [(await simulated.verdict(job_id))[0] for job_id in jobs] == ["COMPLETED", "FAILED"] * 4
+
+
+async def test_repeating_ones_own_start_after_the_end_answers_with_the_end(
+    simulated: Scene[SimulatedExecutor],
+) -> None:
+    job_id = await simulated.start(command="true")
+    await simulated.tick()
+    await simulated.tick(minutes=1)
+    before = await simulated.everything()
+    assert (await start_job(simulated.state, job_id, simulated.admin)).status == "COMPLETED"
+    assert await simulated.everything() == before
 
 
 class TestCancelling:

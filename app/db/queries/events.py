@@ -59,6 +59,13 @@ _LAST_OF_JOB = text(
     WHERE e.job_id = :job_id AND e.kind = 'TRANSITION' ORDER BY e.seq DESC LIMIT 1
     """
 )
+_STARTER = text(
+    """
+    SELECT actor_user_id FROM job_events
+    WHERE job_id = :job_id AND (kind = 'DISPATCHED' OR (kind = 'TRANSITION' AND to_status = 'RUNNING'))
+    ORDER BY seq LIMIT 1
+    """
+)
 _LIVE_SESSIONS = text(
     """
     SELECT s.id, u.token_version, u.is_admin FROM sessions s JOIN users u ON u.id = s.user_id
@@ -115,6 +122,11 @@ async def of_job(connection: AsyncConnection, job_id: int) -> Sequence[Row[Any]]
 async def last_transition(connection: AsyncConnection, job_id: int) -> Row[Any]:
     """The job's latest step and who made it."""
     return (await connection.execute(_LAST_OF_JOB, {"job_id": job_id})).one()
+
+
+async def starter(connection: AsyncConnection, job_id: int) -> int | None:
+    """The person who decided that the job runs. None: nobody has, or the dispatcher did."""
+    return (await connection.execute(_STARTER, {"job_id": job_id})).scalar_one_or_none()
 
 
 async def live_sessions(connection: AsyncConnection, ids: Collection[UUID], *, now: datetime) -> Sequence[Row[Any]]:

@@ -78,7 +78,7 @@ _COUNTS = text(
     """
 )
 _KEY = text("SELECT job_id, body_sha256, created_at FROM idempotency_keys WHERE user_id = :user_id AND key = :key")
-_FORGET_KEYS = text("DELETE FROM idempotency_keys WHERE created_at < :before")
+_FORGET_KEYS = text("DELETE FROM idempotency_keys WHERE created_at <= :until")
 
 # The locks are taken in one order everywhere: job, quota month, GPU, counts (in the order of a job's life), event.
 # The conditions that look at an earlier step's rows make PostgreSQL finish that step first.
@@ -296,8 +296,8 @@ async def idempotency_key(connection: AsyncConnection, *, user_id: int, key: str
     return (await connection.execute(_KEY, {"user_id": user_id, "key": key})).one_or_none()
 
 
-async def forget_idempotency_keys(connection: AsyncConnection, *, before: datetime) -> None:
-    await connection.execute(_FORGET_KEYS, {"before": before})
+async def forget_idempotency_keys(connection: AsyncConnection, *, until: datetime) -> None:
+    await connection.execute(_FORGET_KEYS, {"until": until})
 
 
 async def move(

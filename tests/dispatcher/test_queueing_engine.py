@@ -1,0 +1,92 @@
+"""An engine that queues by itself and chooses the GPUs, as Slurm does: the job stays APPROVED until it runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.api.state import AppState
+from app.domain.execution import EndReason, LaunchError, Observation, RunState
+from tests.dispatcher.conftest import Scene
+from tests.dispatcher.scripted_engine import ScriptedEngine
+from tests.factories import start_job
+
+pytestmark = pytest.mark.anyio
+
+Scripted = Scene[ScriptedEngine]
+QUEUED = Observation(RunState.STARTING, queue_reason="(Resources)")
+
+
+@pytest.fixture
+async def queueing(state: AppState, scripted: Scripted) -> Scripted:
+    scripted.engine = ScriptedEngine(places_gpus=False)
+    scripted.state = replace(state, engine=scripted.engine)
+    await scripted.take_over()
+    return scripted
+
+
+async def queued(scene: Scripted) -> int:
+    job_id = await scene.start()
+    scene.engine.shows[job_id] = QUEUED
+    await scene.tick()
+    return job_id
+
+
+async def test_a_started_job_stays_approved_with_the_engines_reason(queueing: Scripted) -> None:
+    job = await queueing.job(await queued(queueing))
+    assert (job.status, job.queue_reason, job.started_at) == ("APPROVED", "(Resources)", None)
+    assert job.dispatched_at == job.launched_at == queueing.clock()
+    assert await queueing.sql("SELECT id FROM gpu_allocations") == []
+
+
+async def test_it_runs_when_the_engine_says_so_and_is_charged_from_then(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    del queueing.engine.shows[job_id]
+    await queueing.tick(hours=5)
+    job = await queueing.job(job_id)
+    assert (job.status, job.started_at) == ("RUNNING", queueing.clock())
+    queueing.engine.ends(job_id)
+    await queueing.tick()
+    assert await queueing.verdict(job_id) == ("COMPLETED", "EXITED", 600)
+
+
+async def test_a_run_that_was_never_seen_running_has_run_all_the_same(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    queueing.engine.ends(job_id)
+    await queueing.tick(hours=5)
+    assert await queueing.verdict(job_id) == ("COMPLETED", "EXITED", 600)
+    steps = [row.to_status for row in await queueing.sql("SELECT to_status FROM job_events ORDER BY seq")]
+    assert steps == ["PENDING", "APPROVED", "APPROVED", "RUNNING", "COMPLETED"]
+
+
+async def test_what_the_engine_refuses_fails(queueing: Scripted) -> None:
+    job_id = await queueing.start()
+    queueing.engine.refuses[job_id] = LaunchError("Invalid account.")
+    await queueing.tick()
+    assert await queueing.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 0)
+
+
+async def test_a_queued_run_that_the_engine_forgets_is_lost(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    queueing.engine.forget(job_id)
+    await queueing.tick(seconds=1)
+    await queueing.tick(minutes=10)
+    assert await queueing.verdict(job_id) == ("FAILED", "LOST", 0)
+
+
+async def test_cancelling_goes_through_the_engine(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    await queueing.cancel(job_id)
+    await queueing.tick()
+    assert [job for job, _ in queueing.engine.stopped] == [job_id]
+    assert (await queueing.job(job_id)).status == "APPROVED"
+    queueing.engine.ends(job_id, EndReason.CANCELLED_BY_USER)
+    await queueing.tick()
+    assert (await queueing.job(job_id)).status == "CANCELLED"
+
+
+async def test_starting_again_what_one_has_started_oneself_changes_nothing(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    events_before = await queueing.sql("SELECT id FROM job_events")
+    job = await start_job(queueing.state, job_id, queueing.admin)
+    assert (job.id, job.status) == (job_id, "APPROVED")
+    assert await queueing.sql("SELECT id FROM job_events") == events_before
