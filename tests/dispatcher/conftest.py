@@ -14,7 +14,7 @@ from app.domain.execution import Executor
 from app.executors.simulated.executor import SimulatedExecutor
 from app.executors.simulated.fleet import parse_fleet
 from app.models import Base
-from app.services import invariants, jobs
+from app.services import invariants, jobs, quotas
 from tests.conftest import FakeClock
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.factories import ORIGIN, Person, approve_job, make_job, start_job
@@ -64,10 +64,13 @@ class Scene(Generic[Engine]):
         return int((await make_job(self.state, self.owner, **facts)).id)
 
     async def approve(self, **facts: Any) -> int:
-        """Submit and approve a job; the first one waits for a dispatcher that has read the fleet."""
+        """Submit and approve a job."""
         job_id = await self.submit(**facts)
-        await approve_job(self.state, job_id, self.admin)
+        await self.decide(job_id)
         return job_id
+
+    async def decide(self, job_id: int) -> None:
+        await approve_job(self.state, job_id, self.admin)
 
     async def start(self, **facts: Any) -> int:
         """Submit, approve and start a job: decided, but not launched."""
@@ -79,6 +82,18 @@ class Scene(Generic[Engine]):
         async with self.state.database.transaction() as connection:
             caller = (by or self.owner).caller
             await jobs.cancel(connection, caller, job_id, reason=None, now=self.clock(), origin=ORIGIN)
+
+    async def set_limit(self, seconds: int) -> None:
+        async with self.state.database.transaction() as connection:
+            await quotas.set_limit(
+                connection,
+                self.owner.id,
+                seconds,
+                note="as asked",
+                actor=self.admin.caller.actor,
+                policy=self.options.policy,
+                now=self.clock(),
+            )
 
     async def job(self, job_id: int) -> Row[Any]:
         [row] = await self.sql("SELECT * FROM jobs WHERE id = :id", id=job_id)

@@ -49,16 +49,18 @@ _REPORT = text(
     WHERE j.run_id = r.run_id AND j.finished_at IS NULL AND {_HELD}
     """
 )
+# A month that nobody has opened yet will inherit the limit of the latest one.
 _QUEUE = text(
     """
     SELECT j.id, j.user_id, j.gpu_type, j.num_gpus, j.reserved_seconds, j.decided_at, j.wait_reason,
-           q.ends_at <= :now AND coalesce(
-               present.limit_seconds - present.reserved_seconds - present.used_seconds < j.reserved_seconds, false
-           ) AS lacks_quota
+           q.ends_at <= :now AND present.room_seconds < j.reserved_seconds AS lacks_quota
     FROM jobs j
     JOIN user_quotas q ON q.id = j.quota_id
-    LEFT JOIN user_quotas present
-        ON present.user_id = j.user_id AND present.starts_at <= :now AND present.ends_at > :now
+    CROSS JOIN LATERAL (
+        SELECT m.limit_seconds - CASE WHEN m.ends_at > :now THEN m.reserved_seconds + m.used_seconds ELSE 0 END
+                   AS room_seconds
+        FROM user_quotas m WHERE m.user_id = j.user_id ORDER BY m.starts_at DESC LIMIT 1
+    ) present
     WHERE j.status = 'APPROVED' AND j.run_id IS NULL ORDER BY j.decided_at, j.id LIMIT :limit
     """
 )
