@@ -55,8 +55,14 @@ async def get_caller(
     async with state.database.autocommit() as connection:
         caller = await auth.identify(connection, token, settings=state.settings, now=now)
     request.scope[CALLER] = caller
-    structlog.contextvars.bind_contextvars(user_id=caller.user_id)
+    structlog.contextvars.bind_contextvars(user_id=caller.user_id, **_job_in(request))
     return caller
+
+
+def _job_in(request: Request) -> dict[str, int]:
+    """The job that the path names, for the log."""
+    job_id: str = request.path_params.get("job_id", "")
+    return {"job_id": int(job_id)} if job_id.isdecimal() and len(job_id) < 20 else {}
 
 
 CurrentUser = Annotated[Caller, Depends(get_caller)]
@@ -119,8 +125,9 @@ RequestId = Annotated[str, Depends(get_request_id)]
 
 
 def _parsed(host: str) -> IPv4Address | IPv6Address | None:
+    """Without the zone of a link-local address (`fe80::1%eth0`), which means nothing elsewhere."""
     try:
-        address = ip_address(host)
+        address = ip_address(host.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
