@@ -285,11 +285,8 @@ class Dispatcher:
         """In one transaction the beginnings first: a job has to run before it can end."""
         crash_point("dispatcher.before-settle")
         actor, now = Actor.dispatcher(term), self._clock()
-        lost = [move.run_id for move in moves if move.reason is EndReason.LOST and move.run_id]
         moved: set[int] = set()
         async with self._database.transaction() as connection:
-            if lost:
-                await runs.quarantine_gpus(connection, lost, term=term)
             for begins in (True, False):
                 step = [move for move in moves if (move.to_status is JobStatus.RUNNING) is begins]
                 if step:

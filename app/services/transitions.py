@@ -16,6 +16,7 @@ async def apply(
 ) -> set[int]:
     """Move jobs along the state machine, with quota settlement, GPU release, counts and events in the same statement.
 
+    The GPUs of a run that is LOST may still be in use: they are released, but quarantined.
     A move whose job is no longer where the caller saw it changes nothing. A dispatcher passes its lease `term`, and
     nothing moves once that term is over. Returns the ids of the jobs that moved.
 

@@ -120,6 +120,9 @@ _TRANSITION = text(
           AND (j.run_id IS NULL OR m.run_id IS NULL OR j.run_id = m.run_id)
         RETURNING j.id, j.user_id, j.quota_id, j.event_seq, m.from_status, j.status, j.reason, m.note,
                   j.reserved_seconds, j.charged_seconds, j.started_at, j.finished_at, m.run_id
+    ), months AS (
+        SELECT q.id FROM user_quotas q
+        WHERE q.id IN (SELECT quota_id FROM changed WHERE finished_at IS NOT NULL) ORDER BY q.id FOR NO KEY UPDATE
     ), settled AS (
         UPDATE user_quotas q
         SET reserved_seconds = q.reserved_seconds - s.reserved, used_seconds = q.used_seconds + s.charged,
@@ -128,15 +131,23 @@ _TRANSITION = text(
             SELECT quota_id, sum(reserved_seconds)::bigint AS reserved, sum(charged_seconds)::bigint AS charged
             FROM changed WHERE finished_at IS NOT NULL GROUP BY quota_id
         ) s
-        WHERE q.id = s.quota_id
+        WHERE q.id = s.quota_id AND (SELECT count(*) FROM months) >= 0
         RETURNING q.id
+    ), suspects AS (
+        SELECT g.id FROM gpus g WHERE g.id IN (
+            SELECT a.gpu_id FROM gpu_allocations a JOIN changed c ON c.id = a.job_id
+            WHERE c.reason = 'LOST' AND a.released_at IS NULL AND (SELECT count(*) FROM settled) >= 0
+        ) ORDER BY g.id FOR NO KEY UPDATE
+    ), quarantined AS (
+        UPDATE gpus SET is_quarantined = true WHERE id IN (SELECT id FROM suspects) RETURNING id
     ), released AS (
         UPDATE gpu_allocations a SET released_at = greatest(:now, a.allocated_at)
         FROM changed c WHERE a.job_id = c.id AND c.finished_at IS NOT NULL AND a.released_at IS NULL
     ), fewer AS (
         UPDATE job_counts c SET jobs = c.jobs - d.jobs
         FROM (SELECT user_id, from_status, count(*) AS jobs FROM changed GROUP BY 1, 2) d
-        WHERE c.user_id = d.user_id AND c.status = d.from_status AND (SELECT count(*) FROM settled) >= 0
+        WHERE c.user_id = d.user_id AND c.status = d.from_status
+          AND (SELECT count(*) FROM settled) + (SELECT count(*) FROM quarantined) >= 0
         RETURNING c.user_id
     ), more AS (
         INSERT INTO job_counts AS c (user_id, status, jobs)

@@ -71,12 +71,6 @@ _EXPLAIN = text(
     WHERE j.id = e.job_id AND j.status = 'APPROVED' AND {_HELD}
     """
 )
-_QUARANTINE = text(
-    f"""
-    UPDATE gpus SET is_quarantined = true
-    WHERE id IN (SELECT gpu_id FROM gpu_allocations WHERE run_id = ANY(CAST(:run_ids AS uuid[]))) AND {_HELD}
-    """
-)
 
 
 async def one(connection: AsyncConnection, job_id: int) -> Row[Any]:
@@ -118,8 +112,3 @@ async def explain(connection: AsyncConnection, reasons: Mapping[int, str], *, te
     """Keep why each of these jobs waits."""
     rows = [{"job_id": job_id, "wait_reason": reason} for job_id, reason in reasons.items()]
     await connection.execute(_EXPLAIN, {"reasons": json.dumps(rows), "term": term})
-
-
-async def quarantine_gpus(connection: AsyncConnection, run_ids: Collection[UUID], *, term: int) -> None:
-    """Keep the GPUs of lost runs from being handed out until an admin, or the engine's proof, frees them."""
-    await connection.execute(_QUARANTINE, {"run_ids": list(run_ids), "term": term})
