@@ -132,29 +132,16 @@ async def on_http_refusal(request: Request, error: Exception) -> Response:
     return problem(request.scope, status, HTTP_CODES[status])
 
 
-def refuses(*refusals: type[DomainError]) -> dict[int | str, dict[str, Any]]:
-    """What this route may refuse, for its `responses=`. What all routes may refuse is added in `openapi.py`."""
-    codes: dict[int, list[str]] = {}
-    for refusal in refusals:
-        codes.setdefault(_status(refusal), []).append(f"`{refusal.code}`")
-    return {status: _described(", ".join(named)) for status, named in codes.items()}
-
-
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The same by status, where no code needs to be named."""
-    return {status: _described(HTTPStatus(status).phrase) for status in statuses}
-
-
-def _described(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}}
+    """What this route may refuse, for its `responses=`. What all routes may refuse is added in `openapi.py`."""
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}}
+        for status in statuses
+    }
 
 
 def problem_status(refusal: DomainError) -> int:
-    return _status(type(refusal))
-
-
-def _status(refusal: type[DomainError]) -> HTTPStatus:
-    return next(STATUS[ancestor] for ancestor in refusal.__mro__ if ancestor in STATUS)
+    return next(STATUS[ancestor] for ancestor in type(refusal).__mro__ if ancestor in STATUS)
 
 
 def problem_text(refusal: DomainError, language: Language, now: datetime | None = None) -> str:

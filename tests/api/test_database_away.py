@@ -17,7 +17,7 @@ from tests.factories import Person, make_user, sign_in
 
 pytestmark = pytest.mark.anyio
 
-CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"
+CUT = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
 
 
 class Outage:
@@ -35,6 +35,7 @@ class Outage:
         await self._run(f"ALTER DATABASE {self._name} ALLOW_CONNECTIONS true")
 
     async def cut_connections(self) -> None:
+        """Returns when the last of them is gone."""
         await self._run(CUT.format(name=self._name))
 
     async def _run(self, statement: str) -> None:
@@ -127,4 +128,6 @@ async def test_a_commit_that_fails_is_never_answered_as_a_success(own_service: F
         answer = await client.post(path)
     assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
     async with own_service.state.gtm.database.autocommit() as connection:
-        assert await connection.scalar(text("SELECT count(*) FROM login_failures WHERE subject = 'lost'")) == 0
+        assert (
+            await connection.execute(text("SELECT count(*) FROM login_failures WHERE subject = 'lost'"))
+        ).scalar_one() == 0

@@ -145,7 +145,9 @@ async def test_a_transaction_is_committed_before_the_answer_leaves(probe: FastAP
         async def observe(message: Any) -> None:
             if message["type"] == "http.response.start":
                 async with state.database.autocommit() as connection:
-                    seen_when_the_answer_began.append(await connection.scalar(COUNT_MARKS, {"mark": "committed"}))
+                    seen_when_the_answer_began.append(
+                        (await connection.execute(COUNT_MARKS, {"mark": "committed"})).scalar_one()
+                    )
             await send(message)
 
         await probe(scope, receive, observe)
@@ -164,7 +166,7 @@ async def test_a_transaction_is_rolled_back_by_any_failure(probe: FastAPI, state
     async with browser(probe) as client:
         await client.post(add_route(probe, write, methods=["POST"]))
     async with state.database.autocommit() as connection:
-        assert await connection.scalar(COUNT_MARKS, {"mark": "rolled back"}) == 0
+        assert (await connection.execute(COUNT_MARKS, {"mark": "rolled back"})).scalar_one() == 0
 
 
 async def test_no_request_holds_two_connections(
@@ -267,8 +269,8 @@ async def test_the_clients_address_is_the_peers_unless_a_trusted_proxy_speaks(
 
 async def test_a_read_leaves_no_transaction_open(probe: FastAPI) -> None:
     async def read(connection: Autocommit) -> bool:
-        first = await connection.scalar(text("SELECT pg_current_xact_id()::text"))
-        return first != await connection.scalar(text("SELECT pg_current_xact_id()::text"))
+        first = (await connection.execute(text("SELECT pg_current_xact_id()::text"))).scalar_one()
+        return first != (await connection.execute(text("SELECT pg_current_xact_id()::text"))).scalar_one()
 
     async with browser(probe) as client:
         assert (await client.get(add_route(probe, read))).json() is True

@@ -21,7 +21,9 @@ PATIENCE_SECONDS = 30
 
 async def count_marks(database: Database) -> int:
     async with database.autocommit() as connection:
-        count: int = await connection.scalar(text("SELECT count(*) FROM login_failures WHERE subject = 'kept'"))
+        count: int = (
+            await connection.execute(text("SELECT count(*) FROM login_failures WHERE subject = 'kept'"))
+        ).scalar_one()
         return count
 
 

@@ -60,7 +60,7 @@ async def test_migrating_can_be_left_to_somebody_else(settings: Settings, empty_
         open_database(opening(settings, empty_database, migrate_on_start=False)) as database,
         database.autocommit() as connection,
     ):
-        assert await connection.scalar(text("SELECT to_regclass('users')")) is None
+        assert (await connection.execute(text("SELECT to_regclass('users')"))).scalar_one() is None
 
 
 async def test_a_user_who_may_not_create_tables_is_told_who_may(
