@@ -167,7 +167,16 @@ def test_persian_text_runs_from_right_to_left_and_commands_do_not() -> None:
     assert FENCE.sub("", between).strip() == ""
 
 
-def test_signs_at_the_edge_of_a_command_stay_at_their_edge_in_persian_text() -> None:
-    """Left to themselves, they take the direction of the text around them: `/docs` would read `docs/`."""
+def test_what_is_not_persian_keeps_its_direction_in_persian_text() -> None:
+    """Left to itself, `/docs` would read `docs/`, and a list of commands would run against the text around it."""
     prose = re.sub(r'<span dir="ltr">.*?</span>', "", FENCE.sub("", read("README.fa.md")))
-    assert [code for code in re.findall(r"`([^`]+)`", prose) if not (code[0] + code[-1]).isalnum()] == []
+    steady = r"[A-Za-z]|[A-Za-z].*[A-Za-z0-9]|[0-9.]+"
+    assert [code for code in re.findall(r"`([^`]+)`", prose) if not re.fullmatch(steady, code)] == []
+    assert re.findall(r"[`>]، [`<]", prose) == []
+
+
+def test_persian_comments_in_commands_can_be_read_from_left_to_right_lines() -> None:
+    """A line of code cannot be turned: Latin words or a full stop in a Persian comment would change places."""
+    for block in blocks(read("README.fa.md"), "bash"):
+        for comment in re.findall(r"^# (.*)$", block, re.MULTILINE):
+            assert not re.search(r"[A-Za-z#()]|[^\w]$", comment), comment
