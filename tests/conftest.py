@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.api.state import AppState
 from app.core.config import DispatcherPlacement, Settings
 from app.db.embedded import EmbeddedPostgres
-from app.db.engine import Database
+from app.db.engine import Database, normalise_url
 from app.db.migrations import MIGRATIONS, upgrade_to_head
 from app.main import create_app
 from app.models import Base
@@ -67,7 +67,7 @@ def anyio_backend() -> str:
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server's maintenance database. All workers of a run share one server."""
     if own := os.environ.get("TEST_DATABASE_URL"):
-        yield own
+        yield normalise_url(own)
         return
     directory = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
