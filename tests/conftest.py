@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import NullPool, make_url
+from sqlalchemy import NullPool, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.api.state import AppState
@@ -258,8 +258,8 @@ async def _make_template(server_url: str, name: str) -> None:
     engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.exec_driver_sql(f"SELECT pg_advisory_lock({TEMPLATE_LOCK})")
-        found = await connection.exec_driver_sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'")
-        if found.first() is None:
+        found = await connection.scalar(text("SELECT count(*) FROM pg_database WHERE datname = :name"), {"name": name})
+        if found == 0:
             draft = f"{name}_draft"
             await connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {draft}")
             await connection.exec_driver_sql(f"CREATE DATABASE {draft}")
