@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy import Row
 
 from app.schemas.people import Person
-from app.schemas.text import RequestModel, ResponseModel, Text
+from app.schemas.text import Reason, RequestModel, ResponseModel
 
 
 class GpuState(StrEnum):
@@ -82,7 +82,7 @@ class GpuRead(ResponseModel):
 
 
 class DrainRequest(RequestModel):
-    reason: Annotated[Text, Field(min_length=1, max_length=2000, examples=["Fan replacement"])]
+    reason: Annotated[Reason, Field(examples=["Fan replacement"])]
 
 
 def _state(row: Row[Any]) -> GpuState:

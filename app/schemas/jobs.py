@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Row
 
@@ -15,11 +15,10 @@ from app.domain.job_state import JobAction, JobStatus, available_actions
 from app.domain.quota import hours_from_seconds, seconds_from_hours
 from app.schemas.messages import Language, message
 from app.schemas.people import Person
-from app.schemas.text import Line, Name, RequestModel, ResponseModel, Text
+from app.schemas.text import Line, Name, Reason, RequestModel, ResponseModel, Text
 
 JobName = Annotated[Name, Field(min_length=1, max_length=255, examples=["train-resnet"])]
 Hours = Annotated[float, Field(gt=0, le=720)]
-Reason = Annotated[Text, StringConstraints(strip_whitespace=True), Field(min_length=1, max_length=2000)]
 OptionalNote = Annotated[Text, Field(max_length=2000)] | None
 
 

@@ -8,9 +8,9 @@ from sqlalchemy import Row
 
 from app.domain.quota import EntryKind, QuotaBalance, hours_from_seconds
 from app.schemas.people import Person
-from app.schemas.text import RequestModel, ResponseModel, Text
+from app.schemas.text import Reason, RequestModel, ResponseModel
 
-ChangeReason = Annotated[Text, Field(min_length=1, max_length=2000, examples=["Thesis deadline"])]
+ChangeReason = Annotated[Reason, Field(examples=["Thesis deadline"])]
 
 
 class QuotaRead(ResponseModel):

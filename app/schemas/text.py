@@ -62,6 +62,9 @@ def refuse_line_breaks(value: str) -> str:
 Text = Annotated[str, AfterValidator(refuse_control_characters)]
 """Text of several lines, kept exactly as it came. Give it a `Field(max_length=…)`."""
 
+Reason = Annotated[Text, StringConstraints(strip_whitespace=True), Field(min_length=1, max_length=2000)]
+"""Why somebody did something, for somebody else to read: trimmed, and never blank."""
+
 Line = Annotated[
     str,
     StringConstraints(strip_whitespace=True),
