@@ -25,8 +25,18 @@ Email = Annotated[
     AfterValidator(_normalised),
 ]
 FullName = Annotated[Name, Field(min_length=1, max_length=200, examples=["سارا محمدی"])]
+
+
+def _refuse_half_characters(password: SecretStr) -> SecretStr:
+    """JSON can carry half a surrogate pair; the form with which people sign in cannot."""
+    if any("\ud800" <= character <= "\udfff" for character in password.get_secret_value()):
+        raise PydanticCustomError("string_unicode", "must be text")
+    return password
+
+
 NewPassword = Annotated[
     SecretStr,
+    AfterValidator(_refuse_half_characters),
     Field(
         description=f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters of any kind, and not a common one.",
         examples=["correct horse battery staple"],
