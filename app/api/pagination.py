@@ -9,7 +9,7 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Annotated, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Depends, Query, Request, Response
 
@@ -50,7 +50,12 @@ class Page:
         """The header's value, for a route that builds its own response."""
         parameters = [pair for pair in self._request.query_params.multi_items() if pair[0] != "cursor"]
         query = urlencode([*parameters, ("cursor", self._signed(last_id))])
-        return f'<{self._request.url.path}?{query}>; rel="next"'
+        return f'<{quote(self._path)}?{query}>; rel="next"'
+
+    @property
+    def _path(self) -> str:
+        path: str = self._request.scope["path"]
+        return path
 
     def _signed(self, last_id: int) -> str:
         position = last_id.to_bytes(ID_BYTES)
@@ -70,7 +75,7 @@ class Page:
         """Bound to the route and its filters, so that a cursor cannot be carried over to another list."""
         key = state_of(self._request.scope).settings.signing_key
         filters = sorted(pair for pair in self._request.query_params.multi_items() if pair[0] not in PAGING_PARAMETERS)
-        subject = f"cursor:{self._request.url.path}?{urlencode(filters)}:".encode()
+        subject = f"cursor:{self._path}?{urlencode(filters)}:".encode()
         return hmac.digest(key.encode(), subject + position, "sha256")[:SIGNATURE_BYTES]
 
 
