@@ -149,7 +149,8 @@ FROM dispatcher_lease HAVING count(*) <> 1
 
 UNION ALL
 SELECT 'I33 an active admin exists once one did', 'users', 'nobody can administer'
-WHERE EXISTS (SELECT FROM audit_entries WHERE action = 'user.promoted')
+WHERE EXISTS (SELECT FROM audit_entries WHERE action = 'user.promoted'
+              OR (action = 'user.registered' AND details @> '{"is_admin": true}'))
   AND NOT EXISTS (SELECT FROM users WHERE is_admin AND is_active)
 
 UNION ALL
