@@ -83,8 +83,8 @@ DROP_CHECK = "ALTER TABLE {0} DROP CONSTRAINT ck_{0}_{1}"
 
 def entry_of(job: str, kind: str, reserved_delta: int = 0) -> str:
     return (
-        "INSERT INTO quota_entries (quota_id, user_id, job_id, kind, reserved_delta, actor_process) "
-        f"SELECT quota_id, user_id, id, '{kind}', {reserved_delta}, 'test' FROM jobs WHERE id = :{job}"  # noqa: S608
+        "INSERT INTO quota_entries (quota_id, user_id, job_id, kind, reserved_delta, actor_process) "  # noqa: S608
+        f"SELECT quota_id, user_id, id, '{kind}', {reserved_delta}, 'test' FROM jobs WHERE id = :{job}"
     )
 
 
