@@ -64,7 +64,11 @@ def _shared_refusals(path: str, operation: dict[str, Any]) -> list[int]:
     if operation.get("security"):
         statuses.append(HTTPStatus.UNAUTHORIZED)
     if "requestBody" in operation:
-        statuses += [HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
+        statuses += [
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        ]
     return [status.value for status in statuses]
 
 
