@@ -15,6 +15,7 @@ from app.db.queries import jobs as queries
 from app.db.queries import quotas as quota_queries
 from app.db.queries.jobs import JobRow, Move, NewJob
 from app.domain.errors import (
+    DomainError,
     ExceedsFleet,
     ExceedsMonthlyQuota,
     IdempotencyKeyReused,
@@ -22,6 +23,7 @@ from app.domain.errors import (
     NoCapacity,
     NotFound,
     QuotaExceeded,
+    ServiceBusy,
     UnknownGpuType,
 )
 from app.domain.execution import EndReason
@@ -67,18 +69,21 @@ async def submit(
     Raises:
         UnknownGpuType, ExceedsFleet, ExceedsMonthlyQuota, QuotaExceeded: it cannot be accepted, and nothing changed.
         IdempotencyKeyReused: this key named another request before.
+        ServiceBusy: twice there was room, and twice others were faster.
     """
     job = NewJob(user_id=caller.user_id, reserved_seconds=request.reserved_seconds, **asdict(request))
     body_sha256 = request.digest if key else None
     for _ in range(2):
         row = await _insert(connection, job, key=key, body_sha256=body_sha256, now=now)
-        if row is None and key is not None:
-            row = await _submitted_before(connection, caller, request, key=key, now=now)
         if row is not None:
             return row
-        # Perhaps only this month is missing. `forecast` opens it, or says what is wrong.
-        seen = await forecast(connection, caller, request, policy=policy, now=now)
-    raise _quota_exceeded(request.reserved_seconds, seen.quota)
+        # Perhaps only this month is missing: looking for what is wrong opens it.
+        refusal = await _refusal(connection, caller, request, policy=policy, now=now)
+        if key is not None and (earlier := await _submitted_before(connection, caller, request, key=key, now=now)):
+            return earlier
+        if refusal is not None:
+            raise refusal
+    raise ServiceBusy
 
 
 async def forecast(
@@ -266,6 +271,16 @@ async def _insert(
         if "pk_idempotency_keys" not in str(error.orig):
             raise
         return None
+
+
+async def _refusal(
+    connection: AsyncConnection, caller: Caller, request: JobRequest, *, policy: QuotaPolicy, now: datetime
+) -> DomainError | None:
+    try:
+        await forecast(connection, caller, request, policy=policy, now=now)
+    except DomainError as refusal:
+        return refusal
+    return None
 
 
 async def _submitted_before(

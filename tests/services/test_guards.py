@@ -240,6 +240,7 @@ class TestRights:
         await desk.sql("UPDATE users SET is_active = false WHERE id = :id", id=disabled.id)
         assert await refusal(desk, f"UPDATE users SET {change} WHERE id = :id", id=admin.id) == LAST_ADMIN  # noqa: S608
 
-    async def test_all_admins_cannot_go_at_once(self, desk: Desk, admin: Person) -> None:
+    @pytest.mark.usefixtures("admin")
+    async def test_all_admins_cannot_go_at_once(self, desk: Desk) -> None:
         await make_user(desk.state, is_admin=True)
         assert await refusal(desk, "UPDATE users SET is_admin = false") == LAST_ADMIN

@@ -88,7 +88,7 @@ def entry_of(job: str, kind: str, reserved_delta: int = 0) -> str:
     )
 
 
-BREACHES = {
+BREACHES: dict[str, tuple[set[str], *tuple[str, ...]]] = {
     "a month over its limit": (
         {I1},
         DROP_CHECK.format("user_quotas", "within_limit"),
@@ -279,7 +279,7 @@ async def test_a_healthy_history_breaks_no_rule(desk: Desk) -> None:
 @pytest.mark.parametrize("breach", BREACHES)
 async def test_it_finds(desk: Desk, breach: str) -> None:
     rules, *statements = BREACHES[breach]
-    assert await findings_after(desk, *statements) == rules
+    assert await findings_after(desk, *map(str, statements)) == rules
 
 
 def test_every_rule_of_the_sweep_is_broken_here() -> None:
