@@ -27,7 +27,8 @@ POLL_INTERVAL_SECONDS = 0.5
 SESSION_CHECK_INTERVAL = timedelta(seconds=10)
 REPLAY_WINDOW = timedelta(days=1)
 LONGEST_REPLAY = 1000
-LONGEST_BACKLOG = 256
+LONGEST_BACKLOG = 2 * LONGEST_REPLAY
+"""One poll can bring `LONGEST_REPLAY` events before anybody had a chance to read. They are shared by all streams."""
 STREAMS_PER_USER = 50
 
 log = structlog.get_logger("events")
@@ -100,6 +101,7 @@ class EventFeed:
         self._cursor: Cursor | None = None
         self._subscriptions: dict[int, list[Subscription]] = {}
         self._sessions_checked_at = clock()
+        self._one_poll_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
         """Poll until cancelled. While the database is away, streams stay open and catch up afterwards."""
@@ -114,6 +116,12 @@ class EventFeed:
 
     async def poll(self) -> None:
         """Hand out what happened since the last poll, and close the streams of sessions that ended."""
+        async with self._one_poll_at_a_time:
+            await self._hand_out_news()
+        if self._clock() - self._sessions_checked_at >= SESSION_CHECK_INTERVAL:
+            await self.close_ended_sessions()
+
+    async def _hand_out_news(self) -> None:
         async with self._database.autocommit() as connection:
             if self._cursor is None:
                 self._cursor = await queries.position(connection)
@@ -126,8 +134,6 @@ class EventFeed:
             for subscription in self._all():
                 if subscription.wants(event):
                     subscription.push(event)
-        if self._clock() - self._sessions_checked_at >= SESSION_CHECK_INTERVAL:
-            await self.close_ended_sessions()
 
     async def close_ended_sessions(self) -> None:
         """Close every stream whose session, token version or role is no longer what it was opened with."""
