@@ -69,6 +69,18 @@ async def feed(desk: Desk, clock: FakeClock) -> EventFeed:
     return EventFeed(desk.state.database, clock)
 
 
+@pytest.fixture
+async def caller(desk: Desk, user: Person) -> Caller:
+    """`user` in a session that lives for weeks. `user.caller` has none, and is sent away when sessions are checked."""
+    return await caller_of(desk, user)
+
+
+async def caller_of(desk: Desk, person: Person) -> Caller:
+    token = (await sign_in(desk.state, person)).access_token
+    async with desk.state.database.autocommit() as connection:
+        return await auth.identify(connection, token, settings=desk.state.settings, now=desk.state.clock())
+
+
 @asynccontextmanager
 async def listening(feed: EventFeed, caller: Caller, last_seen: str | None = None) -> AsyncIterator[Listener]:
     listener = Listener(feed, caller, last_seen)
@@ -198,24 +210,26 @@ class TestComingBack:
         async with listening(feed, user.caller, last_seen) as listener:
             assert (await listener.is_reset()).cursor >= Cursor(0, 0)
 
-    async def test_after_a_day_it_is_reset(self, feed: EventFeed, desk: Desk, user: Person, clock: FakeClock) -> None:
-        async with listening(feed, user.caller) as listener:
+    async def test_after_a_day_it_is_reset(
+        self, feed: EventFeed, desk: Desk, user: Person, caller: Caller, clock: FakeClock
+    ) -> None:
+        async with listening(feed, caller) as listener:
             cursor = str(listener.resets[0].cursor)
             await desk.submit(user)
             await listener.hears(1)
         clock.advance(hours=25)
-        async with listening(feed, user.caller, cursor) as listener:
+        async with listening(feed, caller, cursor) as listener:
             await listener.is_reset()
             assert listener.events == []
 
     async def test_a_day_in_which_nothing_happened_is_no_reason(
-        self, feed: EventFeed, desk: Desk, user: Person, clock: FakeClock
+        self, feed: EventFeed, desk: Desk, user: Person, caller: Caller, clock: FakeClock
     ) -> None:
-        async with listening(feed, user.caller) as listener:
+        async with listening(feed, caller) as listener:
             cursor = str(listener.resets[0].cursor)
         clock.advance(hours=25)
         job_id = await desk.submit(user)
-        async with listening(feed, user.caller, cursor) as listener:
+        async with listening(feed, caller, cursor) as listener:
             assert await listener.hears(1) == [(job_id, "PENDING")]
             assert listener.resets == []
 
@@ -263,12 +277,6 @@ class TestReadingTooSlowly:
 
 
 class TestTheEndOfASession:
-    @pytest.fixture
-    async def caller(self, state: AppState, desk: Desk, user: Person) -> Caller:
-        token = (await sign_in(state, user)).access_token
-        async with desk.state.database.autocommit() as connection:
-            return await auth.identify(connection, token, settings=state.settings, now=state.clock())
-
     @pytest.mark.parametrize(
         "end",
         [
@@ -295,9 +303,7 @@ class TestTheEndOfASession:
         self, feed: EventFeed, desk: Desk, caller: Caller, clock: FakeClock
     ) -> None:
         other = await make_user(desk.state)
-        token = (await sign_in(desk.state, other)).access_token
-        async with desk.state.database.autocommit() as connection:
-            another = await auth.identify(connection, token, settings=desk.state.settings, now=clock())
+        another = await caller_of(desk, other)
         async with listening(feed, caller) as ended, listening(feed, another) as living:
             await desk.sql("UPDATE sessions SET revoked_at = :now WHERE user_id = :id", now=clock(), id=caller.user_id)
             clock.advance(seconds=10)
