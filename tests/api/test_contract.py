@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,8 +14,6 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import NullPool, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.api.errors import HTTP_CODES
 from app.api.state import AppState
@@ -23,6 +21,7 @@ from app.core.config import Settings
 from app.domain.errors import DomainError
 from app.schemas.messages import LANGUAGES, sentences
 from tests.api.operations import HEADERS, JOB, Operation, a_place_for, arguments_of, operations_of
+from tests.api.outages import database_away
 from tests.conftest import FakeClock, browser
 from tests.factories import Person, approve_job, make_fleet, make_job, make_user, sign_in, start_job
 
@@ -228,7 +227,7 @@ async def test_without_its_database_the_service_says_when_to_ask_again(
         person = await make_user(state, is_admin=True)
         async with browser(app, token=(await sign_in(state, person)).access_token) as client:
             assert (await client.get("/api/v1/jobs")).status_code == 200
-            async with _database_away(server_url, fresh_database_url):
+            async with database_away(server_url, fresh_database_url):
                 for operation in operations_of(app):
                     if not operation.path.startswith("/api/v1") or "{" in operation.path:
                         continue
@@ -524,18 +523,3 @@ async def _rows(client: httpx2.AsyncClient, path: str) -> Any:
 def _next_link(answer: httpx2.Response) -> str:
     """The path of the next page; empty on the last."""
     return answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
-
-
-@asynccontextmanager
-async def _database_away(server_url: str, database_url: str) -> AsyncIterator[None]:
-    """It refuses connections, and those that were open are gone."""
-    name = make_url(database_url).database
-    engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        await connection.exec_driver_sql(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
-        )
-        yield
-        await connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    await engine.dispose()
