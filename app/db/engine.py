@@ -10,6 +10,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.db.autocommit import Autocommit
+
 SERVER_SETTINGS = {
     "application_name": "gpu-task-manager",
     "timezone": "UTC",
@@ -45,7 +47,6 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "checkout", _replace_if_closed)
         event.listen(self.engine.sync_engine, "handle_error", _give_up_if_confused)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -56,8 +57,11 @@ class Database:
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which every statement is its own transaction: two round trips fewer for reads."""
-        async with self._autocommit.connect() as connection:
-            yield connection
+        raw = await self.engine.raw_connection()
+        try:
+            yield Autocommit(self.engine, raw)
+        finally:
+            raw.close()
 
     async def dispose(self) -> None:
         await self.engine.dispose()

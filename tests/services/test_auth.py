@@ -10,7 +10,7 @@ from uuid import UUID
 
 import bcrypt
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from app.core.config import Settings
 from app.core.security import AccessToken, PasswordPool, RefreshToken, hash_password
@@ -474,13 +474,13 @@ async def test_signing_out_acts_at_once_and_can_be_repeated(accounts: Accounts) 
 async def test_recognising_a_caller_is_one_query(accounts: Accounts) -> None:
     await accounts.register()
     signed_in = await accounts.login()
-    statements: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    event.listen(accounts.database.engine.sync_engine, "before_cursor_execute", note)
-    await accounts.identify(signed_in)
+    statements: list[object] = []
+    async with accounts.database.autocommit() as connection:
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        with driver.query_logger(statements.append):
+            await auth.identify(connection, signed_in.access_token, settings=accounts.settings, now=NOW)
+        await asyncio.sleep(0)  # the driver reports in the next round of the loop
     assert len(statements) == 1
 
 
