@@ -19,6 +19,8 @@ from app.core.metrics import REQUEST_SECONDS, REQUESTS
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NO_ROUTE = "(none)"
+PROBES = frozenset({"/health", "/livez", "/readyz", "/metrics"})
+"""Asked every few seconds by machines: a line only where the answer is bad."""
 LENGTH = b"content-length"
 CLIENT_WENT_AWAY = 499
 """The status that nginx made customary for a client that did not wait for its answer."""
@@ -77,7 +79,8 @@ def _account(scope: Scope, status: int, seconds: float, *, is_stream: bool) -> N
     REQUESTS.labels(method, route or NO_ROUTE, status).inc()
     if not is_stream:
         REQUEST_SECONDS.labels(method, route or NO_ROUTE).observe(seconds)
-    access_log.info(
+    write = access_log.debug if route in PROBES and status < HTTPStatus.BAD_REQUEST else access_log.info
+    write(
         "request",
         method=method,
         path=route or scope["path"][:200],

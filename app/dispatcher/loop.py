@@ -23,6 +23,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.clock import Clock
 from app.core.crash_points import crash_point
@@ -95,7 +96,7 @@ class Dispatcher:
                 try:
                     await self.tick()
                     failures = 0
-                except (DBAPIError, OSError, TimeoutError) as error:
+                except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
                     failures += 1
                     log.warning("tick failed", error=type(error).__name__, failures=failures)
                 except Exception:
@@ -357,7 +358,7 @@ class Dispatcher:
     async def _resign(self) -> None:
         try:
             await self._lease.resign()
-        except (DBAPIError, OSError, TimeoutError):
+        except (DBAPIError, PoolTimeout, OSError, TimeoutError):
             log.warning("the lease could not be given back; it will expire")
 
 

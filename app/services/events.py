@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.core.clock import Clock
 from app.db.engine import Database
@@ -108,7 +109,7 @@ class EventFeed:
         while True:
             try:
                 await self.poll()
-            except (DBAPIError, OSError, TimeoutError) as error:
+            except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
                 log.warning("event poll failed", error=type(error).__name__)
             except Exception:
                 log.exception("event poll failed")

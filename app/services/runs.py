@@ -66,7 +66,10 @@ async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int)
 async def follow_log(
     database: Database, feed: EventFeed, reader: RunReader, caller: Caller, job_id: int, *, offset: int
 ) -> AsyncIterator[bytes]:
-    """The log from `offset` on, as it grows, until it is complete or the caller may no longer read it."""
+    """The log from `offset` on, as it grows, until the job has ended or the caller may no longer read it.
+
+    A log can be complete a moment before the job is settled; whoever reads the job afterwards should find it final.
+    """
     with feed.subscribe(caller) as subscription:
         run = await _find_anew(database, caller, job_id)
         while not subscription.is_closed:
@@ -74,9 +77,11 @@ async def follow_log(
             if chunk.data:
                 offset = chunk.next_offset
                 yield chunk.data
-            elif chunk.complete:
+                continue
+            if chunk.complete and run.ended_at is not None:
                 return
-            elif any(event.job_id == job_id for event in await subscription.wait(FOLLOW_INTERVAL_SECONDS)):
+            news = await subscription.wait(FOLLOW_INTERVAL_SECONDS)
+            if chunk.complete or any(event.job_id == job_id for event in news):
                 run = await _find_anew(database, caller, job_id)
 
 

@@ -56,7 +56,7 @@ async def test_the_next_request_does_not_inherit_the_person(
 ) -> None:
     await as_user.get("/api/v1/jobs/77")
     lines()
-    await client.get("/livez")
+    await client.get("/")
     [line] = lines()
     assert not line.keys() & {"user_id", "job_id"}
 

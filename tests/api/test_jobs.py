@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from app.api.state import AppState
+from app.dispatcher.build import create_dispatcher
 from app.domain.errors import QuotaExceeded
+from app.executors.registry import create_executor
 from tests.conftest import FakeClock
 from tests.factories import Person, approve_job, make_fleet, make_job, make_user, start_job
 
@@ -259,6 +261,7 @@ async def test_a_followed_log_ends_with_the_job(
     await approve_job(state, job.id, admin)
     await start_job(state, job.id, admin)
     clock.advance(minutes=1)
+    await create_dispatcher(state.database, create_executor(state.settings, clock), state.settings, clock).tick()
     followed = await as_user.get(f"/api/v1/jobs/{job.id}/log?follow=true")
     whole = await as_user.get(f"/api/v1/jobs/{job.id}/log?limit=1000000")
     assert followed.content == whole.content != b""
