@@ -20,6 +20,8 @@ here, press **Authorize** and sign in with your e-mail address as the username.
 """
 FASTAPIS_OWN_ERRORS = ("HTTPValidationError", "ValidationError")
 SCHEMA_PREFIX = "#/components/schemas/"
+KEYWORDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+"""Pydantic writes its own names of them where a number is folded first (`FoldedInt`), and JSON Schema ignores those."""
 
 
 def operation_id(route: APIRoute) -> str:
@@ -46,6 +48,8 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     schemas |= own.pop("$defs", {}) | {Problem.__name__: own}
     for path, operations in document["paths"].items():
         for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                _name_limits(parameter["schema"])
             shared = _shared_refusals(path, operation)
             stated = {key: value for key, value in operation["responses"].items() if not _is_fastapis_own(value)}
             named = {str(status): description for status, description in problems(*shared).items()}
@@ -53,6 +57,12 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             add_examples(operation, schemas)
             operation["summary"] = operation["description"].partition("\n")[0].rstrip(".")
     return document
+
+
+def _name_limits(schema: dict[str, Any]) -> None:
+    for option in (schema, *schema.get("anyOf", ())):
+        for keyword in KEYWORDS.keys() & option.keys():
+            option[KEYWORDS[keyword]] = option.pop(keyword)
 
 
 def _shared_refusals(path: str, operation: dict[str, Any]) -> list[int]:

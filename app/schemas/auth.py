@@ -40,6 +40,7 @@ NewPassword = Annotated[
     Field(
         description=f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters of any kind, and not a common one.",
         examples=["correct horse battery staple"],
+        json_schema_extra={"minLength": SHORTEST_PASSWORD, "maxLength": LONGEST_PASSWORD},
     ),
 ]
 

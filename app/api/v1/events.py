@@ -23,6 +23,16 @@ router = APIRouter(prefix="/events", tags=["events"])
 EVENT_STREAM = "text/event-stream"
 RECONNECT_AFTER_MS = 2000
 KEEP_ALIVE_SECONDS = 15.0
+FRAME = {
+    "type": "object",
+    "required": ["event", "data", "id"],
+    "properties": {
+        "event": {"enum": ["job", "quota", "reset"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string"},
+        "retry": {"type": "integer"},
+    },
+}
 
 
 async def get_frames(
@@ -39,7 +49,7 @@ async def get_frames(
 @router.get(
     "",
     response_class=Response,
-    responses=problems(401, 503) | {200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}},
+    responses=problems(401, 503) | {200: {"content": {EVENT_STREAM: {"itemSchema": FRAME}}}},
 )
 async def stream_events(frames: Annotated[AsyncIterator[bytes], Depends(get_frames)]) -> Response:
     """Your job and quota changes as they happen; everybody's if you are an admin.
