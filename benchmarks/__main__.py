@@ -5,12 +5,18 @@ import os
 from itertools import islice
 from statistics import median
 
-from benchmarks import dispatching, load, postgres, request_rates
+from benchmarks import dispatching, load, logins, postgres, request_rates, streams, table_sizes
 from benchmarks.report import Finding, markdown_table
 from benchmarks.rounds import FULL, QUICK, calibration
 from benchmarks.service import allow_many_connections
 
-MEASUREMENTS = {"requests": request_rates.measure, "dispatching": dispatching.measure}
+MEASUREMENTS = {
+    "requests": request_rates.measure,
+    "tables": table_sizes.measure,
+    "dispatching": dispatching.measure,
+    "streams": streams.measure,
+    "logins": logins.measure,
+}
 
 
 def main() -> None:
