@@ -98,7 +98,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_second_start_installs_nothing_and_passes_arguments_on(served: Path) -> None:
-    assert run(served, "serve", "--reload", PORT="8765") == (0, "uvicorn 1.0 app.main:app --no-proxy-headers --port 8765 --reload\n", "")
+    assert run(served, "serve", "--reload", PORT="8765") == (
+        0,
+        "uvicorn 1.0 app.main:app --no-proxy-headers --port 8765 --reload\n",
+        "",
+    )
 
 
 def test_the_tests_extend_the_environment_and_leave_it_good_for_serving(served: Path) -> None:
