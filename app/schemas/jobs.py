@@ -1,6 +1,7 @@
 """Jobs on the wire. Hours are JSON numbers here and whole GPU-seconds everywhere else."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -259,9 +260,10 @@ class DecisionResult(ResponseModel):
 
 def _owner_of(row: Row[Any], caller: Caller) -> tuple[str | None, str]:
     """A row fresh from its own INSERT names no owner: it is the caller."""
-    if "owner_email" in row._fields:
-        return row.owner_full_name, row.owner_email
-    return caller.full_name, caller.email
+    owner_email: str | None = getattr(row, "owner_email", None)
+    if owner_email is None:
+        return caller.full_name, caller.email
+    return row.owner_full_name, owner_email
 
 
 def _decider_of(row: Row[Any]) -> Person | None:
@@ -290,7 +292,7 @@ def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) 
     key = f"reason.{row.reason}" if row.reason else f"wait.{waiting}" if waiting else None
     if key is None:
         return None
-    return message(
+    return _sentence(
         key,
         language,
         gpu_type=row.gpu_type,
@@ -301,3 +303,9 @@ def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) 
         note=row.decision_note or row.cancel_reason or "-",
         queue_reason=row.queue_reason or "-",
     )
+
+
+@lru_cache(maxsize=1024)
+def _sentence(key: str, language: Language, **facts: str | float) -> str:
+    """Kept, because the jobs of a page have few different ones, and writing them took a sixth of a page's time."""
+    return message(key, language, **facts)
