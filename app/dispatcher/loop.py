@@ -128,6 +128,7 @@ class Dispatcher:
             raise
 
     async def _take_over(self, term: int) -> None:
+        crash_point("dispatcher.before-adopt")
         self._watchlist.clear()
         self._stopping.clear()
         self._launch_troubles.clear()
@@ -135,6 +136,7 @@ class Dispatcher:
         async with self._database.autocommit() as connection:
             live = await runs.live(connection)
         await self._executor.adopt([spec_of(row) for row in live])
+        crash_point("dispatcher.after-adopt")
         for row in live:
             self._watchlist.add(tracked(row))
         self._term = term
@@ -166,6 +168,7 @@ class Dispatcher:
             async with self._database.autocommit() as connection:
                 run_ids = [row.run_id for row in launched]
                 await runs.note_launched(connection, run_ids, term=term, now=self._clock())
+            crash_point("dispatcher.after-note")
             for row in launched:
                 self._watchlist.add(tracked(row))
         await self._apply([move for ends in outcomes for move in ends or ()], term)
@@ -204,6 +207,7 @@ class Dispatcher:
             except Exception:
                 log.exception("stop failed", job_id=row.id, run_id=str(row.run_id))
                 continue
+            crash_point("dispatcher.after-stop")
             self._stopping.add(row.run_id)
             self._watchlist.ask_again(row.run_id, self._clock())
 
@@ -292,6 +296,7 @@ class Dispatcher:
                 step = [move for move in moves if (move.to_status is JobStatus.RUNNING) is begins]
                 if step:
                     moved |= await transitions.apply(connection, step, actor=actor, now=now, term=term)
+            crash_point("dispatcher.before-settle-commit")
         crash_point("dispatcher.after-settle")
         return moved
 
@@ -336,6 +341,8 @@ class Dispatcher:
                         term=term,
                     ):
                         started.add(job_id)
+                    crash_point("dispatcher.before-start-commit")
+                crash_point("dispatcher.after-start-commit")
             except (NoCapacity, QuotaExceeded) as refusal:
                 log.info("start put off", job_id=job_id, code=refusal.code)
         if started:
