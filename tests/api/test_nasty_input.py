@@ -181,7 +181,7 @@ async def test_a_field_takes_what_it_keeps_and_refuses_the_rest(lab: Laboratory,
     accepted = refused = 0
     first = FIELDS.index((label, next(iter(_fields(target.body)))))
     for number, pointer in enumerate(_fields(target.body), first):
-        for value in [*dealt(number, 6), *VALUES[number % 2 :: 2]]:
+        for value in [*dealt(number, 10), *VALUES[number % 3 :: 3]]:
             body = _with(target.body, pointer, value)
             answer = await lab.send(target, body)
             if answer.status_code >= 400:
@@ -196,7 +196,7 @@ async def test_a_field_takes_what_it_keeps_and_refuses_the_rest(lab: Laboratory,
             accepted += 1
             target = await lab.target(label)
     assert accepted > 0
-    assert refused > 30
+    assert refused > 15
 
 
 def test_every_field_of_every_body_is_among_those_tried(lenient: FastAPI) -> None:
@@ -277,7 +277,7 @@ async def test_every_parameter_of_every_operation_takes_or_refuses_everything(la
     spots = list(_parameters(lab.app))
     assert len(spots) > 50
     for number, (operation, place, name) in enumerate(spots):
-        for value in dealt(number, 12):
+        for value in dealt(number, 20):
             tried.add(value)
             what = f"{operation}, {place} {name} = {value!r:.80}"
             ids = {"job_id": 1, "user_id": lab.admin.id, "gpu_id": 1}
