@@ -62,6 +62,9 @@ HTTP_CODES: Mapping[HTTPStatus, str] = {
 }
 """Refusals that come from HTTP itself, before any rule of ours was asked."""
 
+DATABASE_ERRORS = (DBAPIError, PoolTimeout, CannotConnect, TimeoutError)
+"""How the database says that it cannot, or will not; `refusal_of` says what that means."""
+
 SQLSTATES: Mapping[str, type[DomainError]] = {
     "GT002": errors.LastAdmin,
     "40001": errors.ServiceBusy,
@@ -85,7 +88,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DomainError, on_refusal)
     app.add_exception_handler(RequestValidationError, on_invalid_request)
     app.add_exception_handler(HTTPException, on_http_refusal)
-    for database_error in (DBAPIError, PoolTimeout, CannotConnect, TimeoutError):
+    for database_error in DATABASE_ERRORS:
         app.add_exception_handler(database_error, on_database_error)
 
 

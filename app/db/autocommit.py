@@ -48,6 +48,8 @@ class Autocommit(AsyncConnection):
         try:
             records: list[asyncpg.Record] = await self._driver.fetch(sql, *values)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            if isinstance(error, asyncpg.InternalClientError):
+                self._driver.terminate()
             raise self._described(error) from error
         except BaseException:
             # Cancelled or out of time, perhaps with the answer on its way. The pool replaces what is closed.

@@ -54,6 +54,7 @@ TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
 LAUNCHES_AT_ONCE = 16
 BATCH = 1000
+LONGEST_QUEUE = 10_000
 REFUSED_MOVE_INTERVAL = timedelta(minutes=1)
 LONGEST_BACKOFF_SECONDS = 15.0
 MOST_DOUBLINGS = 16
@@ -304,7 +305,7 @@ class Dispatcher:
         if not self._options.starts_by_itself and not self._is_due("explain", EXPLAIN_INTERVAL):
             return
         async with self._database.autocommit() as connection:
-            rows = await runs.queue(connection, now=self._clock(), limit=BATCH)
+            rows = await runs.queue(connection, now=self._clock(), limit=LONGEST_QUEUE)
             if not rows:
                 return
             free = {row.name: row.free for row in await gpus.types(connection)}

@@ -7,7 +7,7 @@ DomainError
 ├── AdminRequired           signed in, but not an admin
 ├── NotFound                unknown, or not yours: the two look the same
 ├── Conflict                understood, but the present state forbids it
-│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · IdempotencyKeyBusy
+│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin
 │   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse
 ├── InvalidInput            one field, with a reason a person can act on
 │   └── UnknownGpuType · EmailRefused · PasswordRefused

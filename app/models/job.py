@@ -20,6 +20,8 @@ from app.models.base import (
 )
 
 FINAL_LIST = sql_list(sorted(FINAL))
+NAME_WORDS = "to_tsvector('simple', translate(name, '._-/,@+=#~', '          '))"
+"""The words of a name. Without the `translate`, PostgreSQL takes `train.py` and `exp/7/run` for one word each."""
 EVENT_KINDS = ("TRANSITION", "DISPATCHED", "CANCEL_REQUESTED")
 
 
@@ -57,7 +59,7 @@ class Job(Base):
         Index("ix_jobs_user_id_id", "user_id", "id"),
         Index("ix_jobs_user_id_status_id", "user_id", "status", "id"),
         Index("ix_jobs_status_id", "status", "id"),
-        Index("ix_jobs_name_words", text("to_tsvector('simple', name)"), postgresql_using="gin"),
+        Index("ix_jobs_name_words", text(NAME_WORDS), postgresql_using="gin"),
         Index(
             "ix_jobs_to_launch",
             "id",

@@ -283,14 +283,18 @@ class _Attempts:
     async def refuse_if_too_many(self, connection: AsyncConnection) -> None:
         failed_at = await self._limiting_failure(connection)
         if failed_at is not None:
-            seconds = (failed_at + self._window - self._now).total_seconds()
-            raise TooManyAttempts(retry_after=max(1, math.ceil(seconds)))
+            raise self._too_many(failed_at)
 
     async def remember_failure(self, database: Database, *, user_id: int | None, origin: Origin) -> None:
-        """Committed here, though the request ends in a refusal. The failure that reaches the limit is audited."""
+        """Committed here, though the request ends in a refusal. The failure that reaches the limit is audited.
+
+        Raises:
+            TooManyAttempts: the limit was reached while this guess was under way. A right one would be told the same.
+        """
         async with database.transaction() as connection:
+            reached_before = await self._limiting_failure(connection)
             await throttle.record_failure(connection, self._subjects, now=self._now)
-            if await self._limiting_failure(connection) is not None:
+            if reached_before is None and await self._limiting_failure(connection) is not None:
                 await audit.record(
                     connection,
                     LOGIN_PROCESS,
@@ -301,8 +305,15 @@ class _Attempts:
                     origin=origin,
                 )
 
+        if reached_before is not None:
+            raise self._too_many(reached_before)
+
     async def forget_failures_of_account(self, connection: AsyncConnection) -> None:
         await throttle.forget_failures(connection, self._account)
+
+    def _too_many(self, failed_at: datetime) -> TooManyAttempts:
+        seconds = (failed_at + self._window - self._now).total_seconds()
+        return TooManyAttempts(retry_after=max(1, math.ceil(seconds)))
 
     async def _limiting_failure(self, connection: AsyncConnection) -> datetime | None:
         return await throttle.limiting_failure(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.queries import events, gpus
 from app.db.queries import jobs as queries
 from app.db.queries import quotas as quota_queries
+from app.db.queries.housekeeping import IDEMPOTENCY_KEY_LIFETIME
 from app.db.queries.jobs import JobRow, Move, NewJob
 from app.domain.errors import (
     DomainError,
@@ -34,8 +35,6 @@ from app.domain.quota import QuotaBalance
 from app.services import audit, quotas, transitions
 from app.services.audit import Origin
 from app.services.quotas import QuotaPolicy
-
-IDEMPOTENCY_KEY_LIFETIME = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ async def approve(
         await _record(connection, caller, "job.approved", job_id, note, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)
-    if job.decided_by == caller.user_id and job.status != JobStatus.REJECTED:
+    if job.decided_by == caller.user_id and job.status not in (JobStatus.REJECTED, JobStatus.CANCELLED):
         return job
     raise await _conflict(connection, caller, job)
 

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.queries import reports as queries
 from app.domain.quota import hours_from_seconds
 
-LARGEST_REPORT = 20_000
 BYTE_ORDER_MARK = "\ufeff"
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 USAGE_COLUMNS = (
@@ -25,8 +24,8 @@ USAGE_COLUMNS = (
 async def usage(
     connection: AsyncConnection, *, since: datetime, until: datetime, user_id: int | None
 ) -> Sequence[Row[Any]]:
-    """Each user's months that touch the span, `LARGEST_REPORT` rows at most."""
-    return await queries.usage(connection, since=since, until=until, user_id=user_id, limit=LARGEST_REPORT)
+    """Each user's months that touch the span."""
+    return await queries.usage(connection, since=since, until=until, user_id=user_id)
 
 
 def jalali_month(instant: datetime, zone: tzinfo) -> str:

@@ -77,10 +77,9 @@ async def follow_log(
             if chunk.data:
                 offset = chunk.next_offset
                 yield chunk.data
-                continue
-            if chunk.complete and run.ended_at is not None:
+            elif chunk.complete and run.ended_at is not None:
                 return
-            news = await subscription.wait(FOLLOW_INTERVAL_SECONDS)
+            news = await subscription.wait(0 if chunk.data else FOLLOW_INTERVAL_SECONDS)
             if chunk.complete or any(event.job_id == job_id for event in news):
                 run = await _find_anew(database, caller, job_id)
 

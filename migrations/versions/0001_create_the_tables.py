@@ -260,7 +260,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_name_words",
         "jobs",
-        [sa.literal_column("to_tsvector('simple', name)")],
+        [sa.literal_column("to_tsvector('simple', translate(name, '._-/,@+=#~', '          '))")],
         unique=False,
         postgresql_using="gin",
     )

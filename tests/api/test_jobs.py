@@ -1,5 +1,6 @@
 """A person's own jobs over HTTP."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -182,6 +183,16 @@ async def test_lists_are_filtered_by_status_and_words(
     assert await ids("q=فارسی") == [pending]
     assert await ids(f"q={approved}") == [approved]
     assert await ids("q=%25") == []
+
+
+@pytest.mark.parametrize("name", ["train.py", "exp/2024/run", "run -5", "resnet50_v1.2", "lr=0.001"])
+async def test_a_job_is_found_by_its_whole_name_and_by_its_last_word(
+    state: AppState, as_user: Any, user: Person, name: str
+) -> None:
+    job = await make_job(state, user, name=name)
+    for words in (name, re.split(r"\W|_", name)[-1]):
+        found = (await as_user.get("/api/v1/jobs", params={"q": words})).json()
+        assert [each["id"] for each in found] == [job.id], words
 
 
 @pytest.mark.parametrize("query", ["colour=red", "limit=0", "limit=201", "status=DONE", "cursor=AAAA", "user=1"])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, status
 
 from app.api.deps import AdminUser, Autocommit, Language, Now, State, Transaction
-from app.api.errors import problem_status, problem_text, problems
+from app.api.errors import DATABASE_ERRORS, problem_status, problem_text, problems, refusal_of
 from app.api.origin import RequestOrigin
 from app.api.pagination import PageParams
 from app.api.policy import Engine, Policy
@@ -86,8 +86,11 @@ async def decide(
                             connection, admin, decision.job_id, engine=engine, policy=policy, now=now, origin=origin
                         )
             result = DecisionResult(job_id=decision.job_id, status=200, job=JobRead.of(row, admin, language))
-        except DomainError as refusal:
-            problem = Refusal(code=refusal.code, detail=problem_text(refusal, language))
+        except (DomainError, *DATABASE_ERRORS) as error:
+            refusal = error if isinstance(error, DomainError) else refusal_of(error)
+            if refusal is None:
+                raise
+            problem = Refusal(code=refusal.code, detail=problem_text(refusal, language, now))
             result = DecisionResult(job_id=decision.job_id, status=problem_status(refusal), problem=problem)
         results.append(result)
     return results

@@ -83,7 +83,7 @@ async def validate(
     try:
         seen = await jobs.forecast(connection, user, request, policy=policy, now=now)
     except DomainError as refusal:
-        problem = Refusal(code=refusal.code, detail=problem_text(refusal, language))
+        problem = Refusal(code=refusal.code, detail=problem_text(refusal, language, now))
         return JobForecast(accepted=False, reserved_gpu_hours=reserved, problem=problem)
     return JobForecast(
         accepted=True,

@@ -15,6 +15,7 @@ from app.domain.execution import EndReason
 from app.domain.identity import Actor
 from app.domain.job_request import JobFilter
 from app.domain.job_state import FINAL, JobStatus
+from app.models.job import NAME_WORDS
 
 JobRow = Row[Any]
 
@@ -360,7 +361,7 @@ def _conditions(filters: JobFilter) -> tuple[list[str], dict[str, Any]]:
         conditions.append("user_id = :user_id")
         parameters["user_id"] = filters.user_id
     if filters.search is not None:
-        conditions.append("(to_tsvector('simple', name) @@ to_tsquery('simple', :words) OR id = :number)")
+        conditions.append(f"({NAME_WORDS} @@ to_tsquery('simple', :words) OR id = :number)")
         parameters["words"] = _prefix_query(filters.search)
         parameters["number"] = int(filters.search) if re.fullmatch(r"\d{1,18}", filters.search) else -1
     return conditions, parameters
