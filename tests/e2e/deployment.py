@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import make_url
 
 from app.core.clock import system_clock
+from app.db.embedded import EmbeddedPostgres
 from app.executors.simulated.fleet import parse_fleet
 from app.main import create_app
 from tests.conftest import make_settings
@@ -118,3 +119,7 @@ async def deployed(database_url: str, directory: Path) -> AsyncIterator[Deployme
         deployment = Deployment(url, directory, Desk(state), owner, admin)
         with deployment.processes:
             yield deployment
+
+
+def postmaster_of(server: EmbeddedPostgres) -> int:
+    return int((server.data_dir / "postgres/postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import signal
+import time
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +15,7 @@ import pytest
 
 from app.db.embedded import EmbeddedPostgres
 from app.dispatcher import loop
-from tests.e2e.deployment import Deployment
+from tests.e2e.deployment import Deployment, postmaster_of
 from tests.e2e.processes import wait_until
 from tests.waiting import eventually
 
@@ -54,6 +55,20 @@ async def test_a_dispatcher_that_dies_at_this_point_starts_nothing_twice(deploym
     assert (await desk.job(cancelled)).status == "CANCELLED"
 
 
+async def test_after_the_usual_lease_another_dispatcher_has_taken_over(deployment: Deployment) -> None:
+    """I19, with nothing shortened: the lease of the dead one has to run out by itself."""
+    running = await deployment.approve(4, seconds=1)
+    doomed = deployment.start_dispatcher()
+    await eventually(partial(all_run, deployment, running))
+    doomed.kill()
+    killed_at = time.monotonic()
+    waiting = await deployment.approve(2, seconds=0.1)
+    deployment.start_dispatcher()
+    await deployment.all_have_ended(running + waiting)
+    assert time.monotonic() - killed_at < 30
+    await deployment.nothing_was_lost_or_done_twice(running + waiting)
+
+
 async def test_a_killed_postgresql_loses_nothing_that_was_acknowledged_and_no_run(
     own_server: EmbeddedPostgres, deployment_on_own_server: Deployment
 ) -> None:
@@ -82,10 +97,6 @@ async def test_a_killed_postgresql_loses_nothing_that_was_acknowledged_and_no_ru
     assert {row.job_id for row in keys} == acknowledged
     assert len(keys) == sum(len(submitter.acknowledged) for submitter in submitters)
     assert sum(submitter.turned_away for submitter in submitters) > 0, "nobody noticed"
-
-
-def postmaster_of(server: EmbeddedPostgres) -> int:
-    return int((server.data_dir / "postgres/postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
 
 
 async def all_run(deployment: Deployment, jobs: list[int]) -> bool:
