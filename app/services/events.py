@@ -119,7 +119,7 @@ class EventFeed:
         """Hand out what happened since the last poll, and close the streams of sessions that ended."""
         async with self._one_poll_at_a_time:
             await self._hand_out_news()
-        if self._clock() - self._sessions_checked_at >= SESSION_CHECK_INTERVAL:
+        if not timedelta() <= self._clock() - self._sessions_checked_at < SESSION_CHECK_INTERVAL:
             await self.close_ended_sessions()
 
     async def _hand_out_news(self) -> None:
