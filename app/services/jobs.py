@@ -182,7 +182,7 @@ async def start(
     if job is None:
         raise NotFound
     if job.status != JobStatus.APPROVED or job.run_id is not None:
-        if await events.starter(connection, job_id) == caller.user_id:
+        if job.status != JobStatus.CANCELLED and await events.starter(connection, job_id) == caller.user_id:
             return await read(connection, caller, job_id)
         raise await _conflict(connection, caller, job)
     await launch(connection, job, actor=caller.actor, engine=engine, policy=policy, now=now)

@@ -162,7 +162,7 @@ class Model:
             job.decided_by, job.decided_at = admin, now
             self._step(job, JobStatus.APPROVED)
             return None
-        is_repeated = job.decided_by == admin and job.status is not JobStatus.REJECTED
+        is_repeated = job.decided_by == admin and job.status not in (JobStatus.REJECTED, JobStatus.CANCELLED)
         return None if is_repeated else JobStateConflict
 
     def reject(self, admin: int, job: Job) -> Refusal | None:
@@ -176,7 +176,7 @@ class Model:
     def start(self, starter: int | None, job: Job, now: datetime) -> Refusal | None:
         """What starting would lead to; `started` does it. `starter` None is the dispatcher."""
         if job.status is not JobStatus.APPROVED:
-            is_repeated = starter is not None and job.started_by == starter
+            is_repeated = starter is not None and job.started_by == starter and job.status is not JobStatus.CANCELLED
             return None if is_repeated else JobStateConflict
         if self._must_move(job, now) and job.wish.reserved > self.month(job.owner, now).available:
             return QuotaExceeded
