@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from tests.e2e.deployment import Deployment
-from tests.e2e.processes import Process
+from tests.e2e.deployment import FLEET, Deployment
+from tests.e2e.processes import Process, start_process
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +42,25 @@ async def test_one_that_was_stopped_beyond_its_lease_changes_nothing_when_it_goe
     assert terms == sorted(terms), "an older term wrote after a newer one"
     assert len(set(terms)) > PAUSES
     assert all(not holder.died_by_itself() for holder in paused)
+
+
+async def test_one_that_is_told_to_end_makes_room_at_once(deployment: Deployment) -> None:
+    """Runs go on without it."""
+    [running] = await deployment.approve(1, seconds=200)
+    await deployment.desk.start(deployment.admin, running)
+    facts = {"SIMULATION_SPEEDUP": "1", "SIMULATED_FLEET": FLEET}
+    ending = start_process(deployment.url, deployment.directory, "app.dispatcher", **facts)
+    deployment.processes.callback(ending.stop)
+    await eventually(partial(somebody_dispatches, deployment))
+    ending.stop()
+    assert ending.popen.returncode == 0, ending.output.read_text()
+    assert not await somebody_dispatches(deployment)
+    assert (await deployment.desk.job(running)).status == "RUNNING"
+
+
+async def somebody_dispatches(deployment: Deployment) -> bool:
+    [row] = await deployment.desk.sql("SELECT expires_at > clock_timestamp() FROM dispatcher_lease")
+    return bool(row[0])
 
 
 async def has_settled(deployment: Deployment, number: int) -> bool:
