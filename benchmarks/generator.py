@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 
 import uvloop
 
@@ -27,8 +28,7 @@ class Client(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)
         self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:

@@ -38,7 +38,7 @@ class Load:
             )
         seen = json.loads(done.stdout.splitlines()[-1])
         if seen["failed"] or not seen["answered"]:
-            raise SystemExit(f"{seen['failed']} of {seen['answered']} requests failed:\n{done.stdout}")
+            raise SystemExit(f"{seen['failed']} of {seen['answered']} requests failed:\n{done.stderr}{done.stdout}")
         return float(seen["answered"] / seen["seconds"])
 
 

@@ -1,6 +1,7 @@
 """What a request costs: a submission beside its bare SQL in pgbench, a read beside a route that does nothing."""
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import URL
@@ -15,6 +16,7 @@ from benchmarks.rounds import Effort, in_turns
 from benchmarks.service import Service, serving
 
 PEOPLE = 200
+FLEET_SECONDS = 30.0
 SUBMISSION = {
     "name": "train-resnet",
     "gpu_type": "A100",
@@ -54,8 +56,10 @@ def measure(server_url: URL, effort: Effort) -> Iterator[Finding]:
 
 def _wait_for_fleet(database: BenchDatabase) -> None:
     """The dispatcher enters the GPUs into the table a moment after the service is ready."""
+    deadline = time.monotonic() + FLEET_SECONDS
     while not database.fetch("SELECT FROM gpus LIMIT 1"):
-        pass
+        assert time.monotonic() < deadline, "no dispatcher has entered its GPUs"
+        time.sleep(0.1)
 
 
 def _submitting(service: Service, database: BenchDatabase, people: Sequence[Person], effort: Effort) -> Finding:
