@@ -48,12 +48,13 @@ async def at_once(acts: Sequence[Act]) -> list[Any]:
 
     async def wait_and_act(act: Act) -> Any:
         await barrier.wait()
-        try:
-            return await act()
-        except DomainError as refusal:
-            return refusal
+        return await act()
 
-    return await asyncio.gather(*(wait_and_act(act) for act in acts))
+    outcomes = await asyncio.gather(*(wait_and_act(act) for act in acts), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, DomainError):
+            raise outcome
+    return outcomes
 
 
 def refused(outcomes: Sequence[Any]) -> list[DomainError]:
