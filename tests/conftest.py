@@ -88,14 +88,14 @@ def template(server_url: str) -> str:
 @pytest.fixture(scope="session")
 def database_url(server_url: str, template: str) -> Iterator[str]:
     """This worker's own database."""
-    with _cloned(server_url, template, f"{template}_{os.getpid()}") as url:
+    with cloned(server_url, template, f"{template}_{os.getpid()}") as url:
         yield url
 
 
 @pytest.fixture
 def fresh_database_url(server_url: str, template: str) -> Iterator[str]:
     """A migrated database for one test alone, which may do to it what it likes. It costs a tenth of a second."""
-    with _cloned(server_url, template, f"{template}_{os.getpid()}_fresh") as url:
+    with cloned(server_url, template, f"{template}_{os.getpid()}_fresh") as url:
         yield url
 
 
@@ -243,7 +243,7 @@ async def empty(database: Database) -> None:
 
 
 @contextmanager
-def _cloned(server_url: str, template: str, name: str) -> Iterator[str]:
+def cloned(server_url: str, template: str, name: str) -> Iterator[str]:
     asyncio.run(
         _execute(
             server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}"

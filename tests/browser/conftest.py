@@ -1,0 +1,116 @@
+"""Real pages in a real browser: one service and one Chromium per worker, and for each test an empty database.
+
+    async def test_…(visitor, user):
+        page = await visitor(user, language="fa", theme="dark", width=360)   # nobody in particular without a user
+        await page.goto("/ui/jobs.html")
+
+A page has a browser of its own. Whatever goes wrong on it unseen (an uncaught error, a word on the console, something
+that the Content-Security-Policy stopped, a dialog, a failed request, an answer of 400 or more) fails the test at its
+end, unless the test foresaw it: `trouble.allow("answer: 409 POST /api/v1/jobs")`.
+
+Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of two seconds.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from app.api.state import AppState
+from tests.browser.chromium import ADVICE, Language, Theme, find_chromium, new_context, running_chromium
+from tests.browser.service import Service, serving, sign_in_at_once
+from tests.browser.trouble import Trouble
+from tests.conftest import cloned
+from tests.factories import Person
+from tests.services.desk import Desk
+
+PATIENCE_MS = 15_000
+ENVIRONMENT = {
+    "SIMULATION_SPEEDUP": "3600",
+    "SIMULATION_FAILURE_RATE": "0",
+    "DISPATCHER_TICK_SECONDS": "0.1",
+    "DEFAULT_MONTHLY_GPU_HOURS": "1000",
+    "LOGIN_FAILURE_LIMIT": "1000",
+}
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+class Visitor(Protocol):
+    """Opens a browser of one's own, signed in as a person or not at all, and gives its first, blank page."""
+
+    def __call__(
+        self, person: Person | None = None, *, language: Language = "en", theme: Theme = "light", width: int = 1280
+    ) -> Awaitable[Page]: ...
+
+
+@pytest.fixture(scope="package")
+async def chromium() -> AsyncIterator[Browser]:
+    if find_chromium() is None:
+        if "CI" in os.environ:
+            pytest.fail(ADVICE)
+        pytest.skip(ADVICE)
+    async with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def _browser_database_url(server_url: str, template: str) -> Iterator[str]:
+    """Not the worker's other database: the dispatcher on this one never rests."""
+    with cloned(server_url, template, f"{template}_{os.getpid()}_browser") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+async def _running_service(
+    _browser_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    async with serving(_browser_database_url, tmp_path_factory.mktemp("browser"), ENVIRONMENT) as service:
+        yield service
+
+
+@pytest.fixture
+async def service(_running_service: Service) -> Service:
+    """It runs, and nobody has used it yet. `await service.stop()` and `.start()` are as good as a restart."""
+    await _running_service.forget_everything()
+    return _running_service
+
+
+@pytest.fixture
+def state(service: Service) -> AppState:
+    """What factories need, on the service's database; `user` and `admin` are made with it."""
+    return service.state
+
+
+@pytest.fixture
+def desk(state: AppState) -> Desk:
+    """Jobs and quotas without clicking."""
+    return Desk(state)
+
+
+@pytest.fixture
+def trouble() -> Iterator[Trouble]:
+    trouble = Trouble()
+    yield trouble
+    assert trouble.unforeseen == []
+
+
+@pytest.fixture
+async def visitor(service: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
+    async with AsyncExitStack() as contexts:
+
+        async def visitor(
+            person: Person | None = None, *, language: Language = "en", theme: Theme = "light", width: int = 1280
+        ) -> Page:
+            context = await new_context(chromium, service.url, language, theme, width)
+            contexts.push_async_callback(context.close)
+            context.set_default_timeout(PATIENCE_MS)
+            await trouble.watch(context)
+            if person is not None:
+                await sign_in_at_once(context, person)
+            return await context.new_page()
+
+        yield visitor

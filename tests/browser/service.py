@@ -1,0 +1,110 @@
+"""The service as browsers meet it: a real process with its dispatcher inside; and how to prepare a scene for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import BrowserContext
+
+from app.api.state import AppState
+from app.core.clock import Clock, system_clock
+from app.core.config import DispatcherPlacement, Settings
+from app.core.security import PasswordPool
+from app.db.engine import Database
+from app.executors.registry import create_executor
+from app.models import Base
+from app.services.events import EventFeed
+from app.services.quotas import QuotaPolicy
+from tests.conftest import SECRET
+from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
+from tests.factories import Person
+
+KEPT = {"gpus", "dispatcher_lease"}
+"""What the dispatcher keeps in mind, and would not write anew."""
+UNGUARDED = "SET LOCAL session_replication_role = replica"
+RESUME_ALL = "UPDATE gpus SET drained_at = NULL, drain_reason = NULL, drained_by = NULL, is_quarantined = false"
+
+
+@dataclass
+class Service:
+    """`state` is what a service in this process would hold, so that factories can work on the same database."""
+
+    url: str
+    state: AppState
+    directory: Path
+    database_url: str
+    environment: Mapping[str, str]
+    process: Process = field(init=False)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._start)
+
+    def _start(self) -> None:
+        arguments = ("uvicorn", "app.main:app", "--no-access-log", "--port", self.url.rpartition(":")[2])
+        self.process = start_process(self.database_url, self.directory, *arguments, **self.environment)
+        wait_until(lambda: self.process.died_by_itself() or answers(self.url), "the service answers")
+        assert not self.process.died_by_itself(), self.process.output.read_text(encoding="utf-8")
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.process.stop)
+
+    async def forget_everything(self) -> None:
+        """Delete all people, and all that they did. The dispatcher finds its jobs gone, and thinks no more of them."""
+        tables = [table.name for table in Base.metadata.sorted_tables if table.name not in KEPT]
+        deletions = "; ".join(f"DELETE FROM {table}" for table in tables)  # noqa: S608 - our own names
+        async with self.state.database.autocommit() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            await driver.execute(f"BEGIN; LOCK TABLE jobs; {UNGUARDED}; {deletions}; {RESUME_ALL}; COMMIT")
+
+
+@asynccontextmanager
+async def serving(
+    database_url: str, directory: Path, environment: Mapping[str, str], *, port: int | None = None
+) -> AsyncIterator[Service]:
+    """A service on loopback, on a migrated database, until the block ends."""
+    database = Database(database_url, pool_size=4)
+    state = state_on(database, directory, environment)
+    service = Service(f"http://127.0.0.1:{port or free_port()}", state, directory, database_url, environment)
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+        state.passwords.close()
+        await database.dispose()
+
+
+def state_on(
+    database: Database, directory: Path, environment: Mapping[str, str], clock: Clock = system_clock
+) -> AppState:
+    """With the settings of the process, in as far as services ask for them."""
+    chosen: dict[str, Any] = {name.lower(): value for name, value in environment.items()}
+    settings = Settings(
+        _env_file=None,
+        data_dir=directory,
+        jwt_secret_key=SECRET,
+        bcrypt_cost=4,
+        dispatcher=DispatcherPlacement.EXTERNAL,
+        **chosen,
+    )
+    return AppState(
+        settings=settings,
+        clock=clock,
+        database=database,
+        engine=create_executor(settings, clock),
+        passwords=PasswordPool(settings.bcrypt_cost, threads=1),
+        feed=EventFeed(database, clock),
+        quota_policy=QuotaPolicy.of(settings),
+    )
+
+
+async def sign_in_at_once(context: BrowserContext, person: Person) -> None:
+    """Without the form: every page that is opened from now on finds the session by its cookie."""
+    answer = await context.request.post(
+        "/api/v1/auth/login", form={"username": person.email, "password": person.password}
+    )
+    assert answer.ok, await answer.text()
