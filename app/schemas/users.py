@@ -5,7 +5,9 @@ from datetime import datetime
 from pydantic import Field
 
 from app.schemas.auth import FullName
+from app.schemas.jobs import JobCounts
 from app.schemas.messages import Language
+from app.schemas.quotas import QuotaRead
 from app.schemas.text import RequestModel, ResponseModel
 
 
@@ -20,6 +22,14 @@ class UserRead(ResponseModel):
     locale: Language | None
     created_at: datetime
     updated_at: datetime
+
+
+class StandingRead(ResponseModel):
+    """What an approver wants to know of a person: what is left of the month, and the jobs so far by status."""
+
+    user_id: int = Field(examples=[7])
+    quota: QuotaRead
+    counts: JobCounts
 
 
 class UserUpdate(RequestModel):

@@ -52,6 +52,18 @@ async def open_months(connection: AsyncConnection, user_id: int, *, policy: Quot
     await queries.open_months(connection, user_id=user_id, months=months, limit_seconds=limit_seconds, now=now)
 
 
+def present(latest: QuotaBalance | None, *, policy: QuotaPolicy, now: datetime) -> QuotaBalance:
+    """The month that `read` would answer with, for a user whose latest one is known; nothing is opened."""
+    if latest is None:
+        month, limit_seconds = policy.months.period_at(now), policy.default_limit_seconds
+    elif latest.ends_at > now:
+        return latest
+    else:
+        *_, month = policy.months.periods_since(latest.ends_at, now)
+        limit_seconds = latest.limit_seconds
+    return QuotaBalance(month.starts_at, month.ends_at, limit_seconds, reserved_seconds=0, used_seconds=0)
+
+
 async def set_limit(
     connection: AsyncConnection,
     user_id: int,

@@ -1,6 +1,7 @@
-"""What admins do with accounts: find, promote, disable, rename."""
+"""What admins do with accounts: find, promote, disable, rename, see how they stand."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +14,20 @@ from app.db.queries import users as queries
 from app.db.queries.users import UserChange, UserFilter
 from app.domain.errors import NotFound
 from app.domain.identity import Actor
-from app.services import audit
+from app.domain.job_state import JobStatus
+from app.domain.quota import QuotaBalance
+from app.services import audit, quotas
 from app.services.audit import Origin
+from app.services.quotas import QuotaPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A user's present month, and how many of the user's jobs stand in each status."""
+
+    user_id: int
+    quota: QuotaBalance
+    counts: Mapping[JobStatus, int]
 
 
 async def read_page(
@@ -34,6 +47,16 @@ async def read(connection: AsyncConnection, user_id: int) -> Row[Any]:
     if user is None:
         raise NotFound
     return user
+
+
+async def standing(
+    connection: AsyncConnection, ids: Collection[int], *, policy: QuotaPolicy, now: datetime
+) -> Sequence[Standing]:
+    """What is left of the month, and the jobs so far, of those of these users who exist. In the order of their ids."""
+    rows = await queries.standing(connection, ids, now=now)
+    return [
+        Standing(row.user_id, quotas.present(_month_of(row), policy=policy, now=now), _counts_of(row)) for row in rows
+    ]
 
 
 async def find(connection: AsyncConnection, email: str) -> Row[Any]:
@@ -83,3 +106,13 @@ async def update(
             connection, actor, "user.renamed", target_type="user", target_id=user_id, details=details, origin=origin
         )
     return user
+
+
+def _month_of(row: Row[Any]) -> QuotaBalance | None:
+    if row.starts_at is None:
+        return None
+    return QuotaBalance(row.starts_at, row.ends_at, row.limit_seconds, row.reserved_seconds, row.used_seconds)
+
+
+def _counts_of(row: Row[Any]) -> Mapping[JobStatus, int]:
+    return {status: row.jobs.get(status, 0) for status in JobStatus}

@@ -10,15 +10,18 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.api.state import AppState
-from tests.conftest import browser
-from tests.factories import Person, make_user, sign_in
+from tests.conftest import FakeClock, browser
+from tests.factories import Person, approve_job, make_fleet, make_job, make_user, sign_in, start_job
 
 pytestmark = pytest.mark.anyio
 
 TokenFor = Callable[[Person], Awaitable[str]]
 
+STANDING = "/api/v1/admin/users/standing"
+
 ROUTES = [
     ("GET", "/api/v1/admin/users"),
+    ("GET", "/api/v1/admin/users/standing"),
     ("GET", "/api/v1/admin/users/1"),
     ("PATCH", "/api/v1/admin/users/1"),
 ]
@@ -203,3 +206,51 @@ async def test_of_two_admins_who_demote_each_other_at_once_one_stays(
         async with state.database.autocommit() as connection:
             admins = await connection.execute(text("SELECT count(*) FROM users WHERE is_admin AND is_active"))
             assert admins.scalar_one() == 1
+
+
+async def test_the_standing_of_a_person_is_the_month_and_the_jobs_so_far(
+    as_admin: httpx2.AsyncClient, state: AppState, admin: Person, user: Person
+) -> None:
+    await make_fleet(state)
+    jobs = [await make_job(state, user, num_gpus=2) for _ in range(3)]
+    await approve_job(state, jobs[0].id, admin)
+    await start_job(state, jobs[0].id, admin)
+    await as_admin.post(f"/api/v1/admin/jobs/{jobs[1].id}/reject", json={"reason": "Too long"})
+    [standing] = (await as_admin.get(f"{STANDING}?id={user.id}")).json()
+    assert standing["user_id"] == user.id
+    assert standing["quota"] == (await as_admin.get(f"/api/v1/admin/users/{user.id}/quota")).json()
+    assert (standing["quota"]["reserved_hours"], standing["quota"]["available_hours"]) == (4, 96)
+    assert {status: number for status, number in standing["counts"].items() if number} == {
+        "PENDING": 1,
+        "RUNNING": 1,
+        "REJECTED": 1,
+    }
+    assert len(standing["counts"]) == 7
+
+
+async def test_a_month_that_nobody_has_opened_has_the_limit_it_will_inherit(
+    as_admin: httpx2.AsyncClient, state: AppState, user: Person, clock: FakeClock
+) -> None:
+    newcomer = await make_user(state)
+    await as_admin.put(f"/api/v1/admin/users/{user.id}/quota", json={"limit_hours": 7, "reason": "Small project"})
+    clock.advance(days=62)
+    token = (await sign_in(state, await make_user(state, is_admin=True))).access_token
+    as_admin.headers["Authorization"] = f"Bearer {token}"
+    ids = "&".join(f"id={person.id}" for person in (newcomer, user))
+    seen = (await as_admin.get(f"{STANDING}?{ids}")).json()
+    assert [(each["user_id"], each["quota"]["limit_hours"]) for each in seen] == [(user.id, 7), (newcomer.id, 100)]
+    for standing in seen:
+        opened = (await as_admin.get(f"/api/v1/admin/users/{standing['user_id']}/quota")).json()
+        assert standing["quota"] == opened
+        assert opened["period_start"] == "2026-05-01T00:00:00Z"
+
+
+async def test_nobody_has_no_standing(as_admin: httpx2.AsyncClient, user: Person) -> None:
+    seen = (await as_admin.get(f"{STANDING}?id={user.id}&id={user.id}&id=4000000000")).json()
+    assert [standing["user_id"] for standing in seen] == [user.id]
+    assert (await as_admin.get(STANDING)).json() == []
+
+
+@pytest.mark.parametrize("query", ["id=", "id=x", "id=0", "&".join(f"id={number}" for number in range(1, 102))])
+async def test_the_standing_of_at_most_a_hundred_is_told_at_once(as_admin: httpx2.AsyncClient, query: str) -> None:
+    assert (await as_admin.get(f"{STANDING}?{query}")).status_code == 422

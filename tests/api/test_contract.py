@@ -462,6 +462,7 @@ async def test_every_list_that_may_grow_is_paged(app: FastAPI) -> None:
         "GET /api/v1/gpu-types",
         "GET /api/v1/admin/gpus",
         "GET /api/v1/admin/reports/usage",
+        "GET /api/v1/admin/users/standing",
         "GET /api/v1/jobs/{job_id}/events",
         "GET /api/v1/jobs/{job_id}/utilisation",
         "POST /api/v1/admin/jobs/decisions",

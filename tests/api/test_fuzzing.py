@@ -27,11 +27,14 @@ from tests.factories import make_fleet, make_job, make_user, sign_in
 FEWEST_CASES = {"anonymous": 200, "user": 200, "admin": 1200}
 """Admins get through to every operation, so all boundaries and all methods are tried with their rights."""
 NEVER_ENDS = {"include-name": "GET /api/v1/jobs/{job_id}/log", "parameters": {"follow": False}}
-LOOKS_LIKE_AN_ID = {
-    "include-name": "POST /api/v1/jobs/validate",
-    "checks": {"unsupported_method": {"enabled": False}, "allow_header_conformance": {"enabled": False}},
-}
-"""`GET /jobs/validate` is allowed, and asks for a job that no number names."""
+LOOK_LIKE_AN_ID = [
+    {
+        "include-name": operation,
+        "checks": {"unsupported_method": {"enabled": False}, "allow_header_conformance": {"enabled": False}},
+    }
+    for operation in ("POST /api/v1/jobs/validate", "GET /api/v1/admin/users/standing")
+]
+"""`GET /jobs/validate` and `PATCH /admin/users/standing` are allowed, and name what has no number."""
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def test_the_service_does_what_its_document_says(settings: Settings, tokens: Map
             "generation": {"deterministic": True, "max-examples": 5, "no-shrink": True},
             "phases": {"stateful": {"enabled": False}, "coverage": {"enabled": who == "admin"}},
             "checks": {"positive_data_acceptance": {"enabled": False}},
-            "operations": [NEVER_ENDS, LOOKS_LIKE_AN_ID],
+            "operations": [NEVER_ENDS, *LOOK_LIKE_AN_ID],
         }
     )
     app = create_app(settings)

@@ -1,6 +1,6 @@
 """People: made, found, changed. Triggers raise `token_version` and write down every change of rights or password."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,6 +56,21 @@ _LIST = text(
       AND (CAST(:prefix AS text) IS NULL
            OR lower(email) LIKE lower(:prefix) || '%' OR ' ' || lower(full_name) LIKE '% ' || lower(:prefix) || '%')
     ORDER BY id DESC LIMIT :limit
+    """
+)
+# The kept counts, and of the months the present one, or the last before it where nobody has opened that yet.
+_STANDING = text(
+    """
+    SELECT u.id AS user_id, month.*, counted.jobs
+    FROM users u
+    LEFT JOIN LATERAL (
+        SELECT starts_at, ends_at, limit_seconds, reserved_seconds, used_seconds FROM user_quotas
+        WHERE user_id = u.id AND starts_at <= :now ORDER BY starts_at DESC LIMIT 1
+    ) month ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce(jsonb_object_agg(status, jobs), '{}') AS jobs FROM job_counts WHERE user_id = u.id
+    ) counted
+    WHERE u.id = ANY(CAST(:ids AS bigint[])) ORDER BY u.id
     """
 )
 _ADMINS = text(f"SELECT {_COLUMNS} FROM users WHERE is_admin ORDER BY id")
@@ -166,6 +181,11 @@ async def page(
         "limit": limit,
     }
     return (await connection.execute(_LIST, parameters)).all()
+
+
+async def standing(connection: AsyncConnection, ids: Collection[int], *, now: datetime) -> Sequence[Row[Any]]:
+    """Of each of these users: `user_id`, the month that holds `now` or else the last one before, and jobs by status."""
+    return (await connection.execute(_STANDING, {"ids": list(ids), "now": now})).all()
 
 
 async def admins(connection: AsyncConnection) -> Sequence[Row[Any]]:
