@@ -5,15 +5,16 @@ from typing import Any
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Form, ParamTypes
-from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from app.api.static import FrontendFiles
 
 STATIC_FILES = "/ui/{file}"
 
 
 def template_of(scope: Scope) -> str | None:
     """The route's path with its parameters' names, such as `/api/v1/jobs/{job_id}`; nothing where no route matched."""
-    if isinstance(scope.get("endpoint"), StaticFiles):
+    if isinstance(scope.get("endpoint"), FrontendFiles):
         return STATIC_FILES
     template: str | None = getattr(_route(scope), "path_format", None)
     return template
