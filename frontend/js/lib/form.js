@@ -1,0 +1,256 @@
+// Forms and dialogs: what was typed is never lost, and what is wrong is said at the field and above them all.
+import { Problem } from "./api.js";
+import { html, icon, nothing, render } from "./html.js";
+import { explain, foldDigits, t } from "./i18n.js";
+
+/** @typedef {import("./html.js").Content} Content */
+/** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
+
+/**
+ * A labelled control with its hint and room for what is wrong with it. The control must have this `id`, this `name`,
+ * and `aria-describedby="ID-hint ID-error"`.
+ * @param {{ id: string, label: Content, hint?: Content, control: Content, optional?: boolean }} parts
+ */
+export function field({ id, label, hint = nothing, control, optional = false }) {
+  return html`<div class="field">
+    <label class="field-label" for=${id}>
+      <span class="field-name">${label}</span>${optional ? html` <span class="field-optional">${t("form.optional")}</span>` : nothing}
+    </label>
+    ${control}
+    <p class="field-hint" id="${id}-hint">${hint}</p>
+    <p class="field-error" id="${id}-error" hidden></p>
+  </div>`;
+}
+
+/**
+ * What the controls of a form hold, by name. Digits of numeric controls are folded to ASCII; text is as typed.
+ * @param {HTMLFormElement} form
+ * @returns {Record<string, string>}
+ */
+export function readForm(form) {
+  const chosen = controlsOf(form).filter((control) => control.type !== "radio" || isChecked(control));
+  return Object.fromEntries(chosen.map((control) => [control.name, valueOf(control)]));
+}
+
+/** @param {Control} control */
+function valueOf(control) {
+  if (control.type === "checkbox") return isChecked(control) ? "on" : "";
+  const isNumber = control.inputMode === "numeric" || control.inputMode === "decimal";
+  return isNumber ? foldDigits(control.value).trim() : control.value;
+}
+
+/** @param {Control} control */
+function isChecked(control) {
+  return control instanceof HTMLInputElement && control.checked;
+}
+
+/**
+ * Send a form once at a time. A refusal is shown in the form; the action's own fields keep what was typed.
+ * @param {HTMLFormElement} form
+ * @param {(values: Record<string, string>) => Promise<unknown>} action
+ */
+export function onSubmit(form, action) {
+  let isBusy = false;
+  form.noValidate = true;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (isBusy) return;
+    clearProblem(form);
+    if (!checkRequired(form)) return;
+    isBusy = true;
+    const button = /** @type {HTMLElement | null} */ (event.submitter ?? form.querySelector("[type=submit]"));
+    button?.setAttribute("aria-busy", "true");
+    try {
+      await action(readForm(form));
+    } catch (error) {
+      showProblem(form, error);
+    } finally {
+      isBusy = false;
+      button?.removeAttribute("aria-busy");
+    }
+  });
+}
+
+/**
+ * Show a refusal: a summary that links to the fields, a sentence at each field, focus on the first of them.
+ * @param {HTMLFormElement} form it has an element `.form-problem`
+ * @param {unknown} error
+ */
+export function showProblem(form, error) {
+  const problems = error instanceof Problem ? error.errors : [];
+  const known = problems.map(({ pointer, message }) => ({ control: controlOf(form, pointer), message }));
+  showFields(form, known, explain(error), error instanceof Problem && error.status >= 500 ? error.requestId : "");
+}
+
+/**
+ * @param {HTMLFormElement} form
+ * @param {{ control: HTMLElement | null, message: string }[]} problems
+ * @param {string} sentence
+ * @param {string} [requestId]
+ */
+function showFields(form, problems, sentence, requestId = "") {
+  const summary = /** @type {HTMLElement} */ (form.querySelector(".form-problem"));
+  for (const { control, message } of problems) {
+    if (!control) continue;
+    const place = form.querySelector(`#${CSS.escape(control.id)}-error`);
+    control.setAttribute("aria-invalid", "true");
+    control.closest("details")?.setAttribute("open", "");
+    if (place instanceof HTMLElement) {
+      place.hidden = false;
+      place.textContent = message;
+    }
+  }
+  summary.hidden = false;
+  summary.tabIndex = -1;
+  summary.setAttribute("role", "alert");
+  render(
+    html`${icon("exclamation-circle")}
+      <div>
+        <p>${sentence}</p>
+        ${
+          problems.length > 0
+            ? html`<ul>
+              ${problems.map(
+                ({ control, message }) =>
+                  html`<li>
+                    ${
+                      control
+                        ? html`<a href="#${control.id}" @click=${(/** @type {Event} */ event) => focusOn(event, control)}>${labelOf(control)}</a>: `
+                        : nothing
+                    }${message}
+                  </li>`,
+              )}
+            </ul>`
+            : nothing
+        }
+        ${requestId ? html`<p class="small">${t("error.request_id")} <code dir="ltr">${requestId}</code></p>` : nothing}
+      </div>`,
+    summary,
+  );
+  (problems.find(({ control }) => control)?.control ?? summary).focus();
+}
+
+/** @param {HTMLFormElement} form */
+export function clearProblem(form) {
+  for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+  for (const place of /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll(".field-error"))) {
+    place.hidden = true;
+    place.textContent = "";
+  }
+  const summary = /** @type {HTMLElement | null} */ (form.querySelector(".form-problem"));
+  if (summary) summary.hidden = true;
+}
+
+/**
+ * Keep what is typed until it is sent: through a reload, an expired session, a walk to another page.
+ * @param {HTMLFormElement} form
+ * @param {string} name
+ * @returns {() => void} forget it
+ */
+export function keepDraft(form, name) {
+  const place = `gtm.draft.${name}`;
+  const kept = JSON.parse(sessionStorage.getItem(place) ?? "{}");
+  for (const control of controlsOf(form)) {
+    const value = kept[control.name];
+    if (value === undefined || control.type === "password") continue;
+    if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value === "on";
+    else control.value = value;
+  }
+  form.addEventListener("input", () => {
+    const values = controlsOf(form).filter(({ type }) => type !== "password");
+    const typed = readForm(form);
+    sessionStorage.setItem(place, JSON.stringify(Object.fromEntries(values.map(({ name }) => [name, typed[name]]))));
+  });
+  return () => sessionStorage.removeItem(place);
+}
+
+/**
+ * Ask something in a dialog. Escape and Cancel answer null; focus returns to where it was.
+ * @template Answer
+ * @param {{ title: string, body: Content, submit: string, danger?: boolean, wide?: boolean,
+ *           action: (values: Record<string, string>) => Promise<Answer>, ready?: (form: HTMLFormElement) => void }} what
+ *        `action` runs while the dialog is open; a refusal is shown in it
+ * @returns {Promise<Answer | null>}
+ */
+export function ask({ title, body, submit, danger = false, wide = false, action, ready }) {
+  const opener = document.activeElement;
+  const dialog = document.createElement("dialog");
+  dialog.className = wide ? "dialog dialog-wide" : "dialog";
+  dialog.setAttribute("aria-labelledby", "dialog-title");
+  render(
+    html`<form class="dialog-form">
+      <header class="dialog-header">
+        <h2 id="dialog-title">${title}</h2>
+        <button type="button" class="button-quiet button-icon" @click=${() => dialog.close()} aria-label=${t("dialog.close")}>${icon("x-lg")}</button>
+      </header>
+      <div class="dialog-body">
+        <div class="form-problem" hidden></div>
+        ${body}
+      </div>
+      <footer class="dialog-footer">
+        <button type="button" class="button" @click=${() => dialog.close()}>${t("dialog.cancel")}</button>
+        <button type="submit" class="button ${danger ? "button-danger" : "button-primary"}">${submit}</button>
+      </footer>
+    </form>`,
+    dialog,
+  );
+  document.body.append(dialog);
+  return new Promise((resolve) => {
+    /** @type {Answer | null} */
+    let answer = null;
+    const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      resolve(answer);
+    });
+    onSubmit(form, async (values) => {
+      answer = await action(values);
+      dialog.close();
+    });
+    dialog.showModal();
+    ready?.(form);
+  });
+}
+
+/** @param {HTMLFormElement} form */
+function controlsOf(form) {
+  const controls = /** @type {Control[]} */ ([...form.elements]);
+  return controls.filter(({ name, type }) => name && type !== "submit" && type !== "button");
+}
+
+/**
+ * The browser would say it in its own language, not in the page's.
+ * @param {HTMLFormElement} form
+ */
+function checkRequired(form) {
+  const empty = controlsOf(form).filter((control) => control.required && !control.value.trim());
+  if (empty.length === 0) return true;
+  const problems = empty.map((control) => ({ control, message: t("form.required") }));
+  showFields(form, problems, t("form.incomplete"));
+  return false;
+}
+
+/**
+ * @param {HTMLFormElement} form
+ * @param {string} pointer such as `/num_gpus`
+ */
+function controlOf(form, pointer) {
+  const control = form.elements.namedItem(pointer.split("/")[1] ?? "");
+  return control instanceof HTMLElement ? control : null;
+}
+
+/** @param {HTMLElement} control */
+function labelOf(control) {
+  const label = /** @type {HTMLInputElement} */ (control).labels?.[0];
+  return (label?.querySelector(".field-name") ?? label)?.textContent?.trim() ?? control.id;
+}
+
+/**
+ * @param {Event} event
+ * @param {HTMLElement} control
+ */
+function focusOn(event, control) {
+  event.preventDefault();
+  control.focus();
+}

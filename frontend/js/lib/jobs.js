@@ -1,0 +1,258 @@
+// What several pages say about a job, and what people can do to it. Which actions there are is the service's to say.
+import { call, get } from "./api.js";
+import { ask, field } from "./form.js";
+import { html, icon, nothing } from "./html.js";
+import { ago, dateTime, duration, hours, number, percent, t } from "./i18n.js";
+import { pageUrl, toast, toastProblem } from "./shell.js";
+
+/** @typedef {import("./api.js").Schemas["JobRead"]} Job */
+/** @typedef {Job["status"]} Status */
+/** @typedef {Job["actions"][number]} Action */
+
+// locale keys: job.status.* job.action.* job.toast.* reject.preset.*
+/** @type {Record<Status, string>} */
+const STATUS_ICONS = {
+  PENDING: "hourglass-split",
+  APPROVED: "check-lg",
+  RUNNING: "play-fill",
+  COMPLETED: "check-circle-fill",
+  FAILED: "exclamation-triangle-fill",
+  REJECTED: "x-circle-fill",
+  CANCELLED: "slash-circle",
+};
+/** @type {Record<Action, string>} */
+const ACTION_ICONS = { approve: "check-lg", reject: "x-lg", start: "play-fill", cancel: "stop-circle" };
+const REJECT_PRESETS = ["too_long", "too_many_gpus", "unclear", "wrong_type", "policy"];
+
+export const ACTIVE = /** @type {const} */ (["PENDING", "APPROVED", "RUNNING"]);
+export const WAITING = /** @type {const} */ (["PENDING", "APPROVED"]);
+export const FINISHED = /** @type {const} */ (["COMPLETED", "FAILED", "REJECTED", "CANCELLED"]);
+
+/**
+ * Where a job is, by colour, shape and word.
+ * @param {Pick<Job, "status"> & Partial<Pick<Job, "wait_reason">>} job
+ */
+export function statusBadge({ status, wait_reason }) {
+  const isEnding = wait_reason === "CANCELLING";
+  return html`<span class="status status-${status.toLowerCase()}">
+    ${icon(isEnding ? "stop-circle" : STATUS_ICONS[status])}${t(isEnding ? "job.status.CANCELLING" : `job.status.${status}`)}
+  </span>`;
+}
+
+/** @param {Pick<Job, "id">} job */
+export function jobUrl({ id }) {
+  return pageUrl(`job.html?id=${id}`);
+}
+
+/** @param {Pick<Job, "id" | "name">} job */
+export function jobLink(job) {
+  return html`<a class="job-link" href=${jobUrl(job)}><bdi>${job.name}</bdi></a>`;
+}
+
+/** @param {Pick<Job, "gpu_type" | "num_gpus">} job */
+export function gpusAsked({ gpu_type, num_gpus }) {
+  return html`<span class="nowrap" dir="ltr">${number(num_gpus)} × ${gpu_type}</span>`;
+}
+
+/**
+ * One sentence on where the job is and why: what it waits for and since when, how far it is, how it ended.
+ * @param {Job} job
+ */
+export function jobSentence(job) {
+  if (job.status === "RUNNING" && job.started_at && job.wait_reason !== "CANCELLING") {
+    return t("job.sentence.running", { since: ago(job.started_at), left: timeLeft(job) });
+  }
+  const since = job.finished_at ?? job.decided_at ?? job.created_at;
+  return job.reason_text ? t("job.sentence.since", { text: job.reason_text, since: ago(since) }) : "";
+}
+
+/**
+ * The share of its time that a running job has used, 0 to 1.
+ * @param {Job} job
+ * @param {Date} [now]
+ */
+export function timeShare(job, now = new Date()) {
+  if (!job.started_at) return 0;
+  const end = job.finished_at ? new Date(job.finished_at) : now;
+  return Math.min(
+    1,
+    Math.max(0, (end.getTime() - new Date(job.started_at).getTime()) / (job.estimated_hours * 3_600_000)),
+  );
+}
+
+/**
+ * A bar with its words.
+ * @param {string} label
+ * @param {number} share 0 to 1
+ */
+export function progressBar(label, share) {
+  return html`<div class="progress-row">
+    <span>${label}</span>
+    <progress max="1" value=${share} aria-label=${label}></progress>
+    <span class="progress-value">${percent(share)}</span>
+  </div>`;
+}
+
+/**
+ * Buttons for what the reader may do to the job now.
+ * @param {Job} job
+ * @param {(changed: Job) => unknown} done
+ */
+export function actionButtons(job, done) {
+  return job.actions.map(
+    (
+      action,
+    ) => html`<button type="button" class="button ${BUTTON_STYLES[action]}" @click=${() => act(action, job, done)}>
+      ${icon(ACTION_ICONS[action])}${t(`job.action.${action}`)}
+    </button>`,
+  );
+}
+
+/** @type {Record<Action, string>} */
+const BUTTON_STYLES = { approve: "button-primary", start: "button-primary", reject: "", cancel: "button-danger-quiet" };
+
+/**
+ * Ask what has to be asked, do it, and say that it is done.
+ * @param {Action} action
+ * @param {Job} job
+ * @param {(changed: Job) => unknown} done
+ */
+export async function act(action, job, done) {
+  const changed = await { approve, reject, start, cancel }[action](job);
+  if (!changed) return;
+  toast(html`${t(`job.toast.${action}`, { name: job.name })} <a href=${jobUrl(job)}>${t("job.toast.show")}</a>`);
+  done(changed);
+}
+
+/**
+ * @param {Job} job
+ * @returns {Promise<Job | null>}
+ */
+function approve(job) {
+  return ask({
+    title: t("approve.title", { name: job.name }),
+    body: html`<p>${t("approve.text", { who: job.owner.full_name ?? job.owner.email, hours: hours(job.reserved_gpu_hours) })}</p>
+      ${noteField("approve-note", t("approve.note"), t("approve.note_hint"))}`,
+    submit: t("job.action.approve"),
+    action: ({ note }) => call("POST", `/admin/jobs/${job.id}/approve`, { note: note?.trim() || null }),
+  });
+}
+
+/**
+ * @param {Job} job
+ * @returns {Promise<Job | null>}
+ */
+function reject(job) {
+  return ask({
+    title: t("reject.title", { name: job.name }),
+    body: html`<p>${t("reject.text", { who: job.owner.full_name ?? job.owner.email })}</p>
+      ${rejectReason()}`,
+    submit: t("job.action.reject"),
+    danger: true,
+    action: ({ reason }) => call("POST", `/admin/jobs/${job.id}/reject`, { reason }),
+  });
+}
+
+/** The reason of a rejection: own words, or a preset to begin with. */
+export function rejectReason() {
+  return html`${field({
+    id: "reject-reason",
+    label: t("reject.reason"),
+    hint: t("reject.reason_hint"),
+    control: html`<textarea class="form-control" id="reject-reason" name="reason" rows="3" maxlength="2000" dir="auto" required autofocus
+        aria-describedby="reject-reason-hint reject-reason-error"></textarea>`,
+  })}
+    <div class="chips" role="group" aria-label=${t("reject.presets")}>
+      ${REJECT_PRESETS.map(
+        (
+          preset,
+        ) => html`<button type="button" class="chip" @click=${(/** @type {Event} */ event) => fillReason(event, t(`reject.preset.${preset}`))}>
+          ${t(`reject.preset.${preset}`)}
+        </button>`,
+      )}
+    </div>`;
+}
+
+/**
+ * @param {Event} event
+ * @param {string} sentence
+ */
+function fillReason(event, sentence) {
+  const form = /** @type {HTMLElement} */ (event.currentTarget).closest("form");
+  const area = /** @type {HTMLTextAreaElement} */ (form?.elements.namedItem("reason"));
+  area.value = area.value.trim() ? `${area.value.trim()}\n${sentence}` : sentence;
+  area.focus();
+}
+
+/**
+ * @param {Job} job
+ * @returns {Promise<Job | null>}
+ */
+async function start(job) {
+  try {
+    return await call("POST", `/admin/jobs/${job.id}/start`);
+  } catch (error) {
+    toastProblem(error);
+    return null;
+  }
+}
+
+/**
+ * @param {Job} job
+ * @returns {Promise<Job | null>}
+ */
+async function cancel(job) {
+  const now = await get(`/jobs/${job.id}`).catch(() => job);
+  const used = now.status === "RUNNING" ? timeShare(now) * now.reserved_gpu_hours : 0;
+  return ask({
+    title: t("cancel.title", { name: job.name }),
+    body: html`<p>
+        ${
+          now.status === "RUNNING"
+            ? t("cancel.text_running", { used: hours(used), back: hours(Math.max(0, now.reserved_gpu_hours - used)) })
+            : t("cancel.text_waiting", { back: hours(now.reserved_gpu_hours) })
+        }
+      </p>
+      ${noteField("cancel-reason", t("cancel.reason"), nothing, "reason")}`,
+    submit: t("cancel.submit"),
+    danger: true,
+    action: ({ reason }) => call("POST", `/jobs/${job.id}/cancel`, { reason: reason?.trim() || null }),
+  });
+}
+
+/**
+ * @param {string} id
+ * @param {string} label
+ * @param {import("./html.js").Content} hint
+ * @param {string} [name]
+ */
+function noteField(id, label, hint, name = "note") {
+  return field({
+    id,
+    label,
+    hint,
+    optional: true,
+    control: html`<textarea class="form-control" id=${id} name=${name} rows="2" maxlength="2000" dir="auto"
+      aria-describedby="${id}-hint ${id}-error"></textarea>`,
+  });
+}
+
+/** @param {Job} job */
+function timeLeft(job) {
+  const end = new Date(job.started_at ?? 0).getTime() + job.estimated_hours * 3_600_000;
+  return duration((end - Date.now()) / 1000);
+}
+
+/**
+ * What a job was asked to do, as another submission of it would say.
+ * @param {Job} job
+ */
+export function requestOf(job) {
+  const { name, gpu_type, num_gpus, estimated_hours, command, data_location, is_sensitive, justification } = job;
+  return { name, gpu_type, num_gpus, estimated_hours, command, data_location, is_sensitive, justification };
+}
+
+/** @param {string | null} moment */
+export function timeOrDash(moment) {
+  return moment ? html`<time datetime=${moment} title=${dateTime(moment)}>${ago(moment)}</time>` : "—";
+}

@@ -1,0 +1,213 @@
+// News from the service: one stream for all tabs of a browser, and polling where no stream comes through.
+//
+// The tab that holds the lock reads the stream and passes everything on; when it closes, another takes over. Without
+// locks (no TLS) each tab reads its own. A tab that hears nothing for a while no longer trusts its reader.
+import { open, Problem } from "./api.js";
+
+/** @typedef {import("./api.js").Schemas["JobStatus"]} Status */
+/** @typedef {{ job_id: number, user_id: number, seq: number, kind: string, from_status: Status | null, to_status: Status, at: string }} JobChanged */
+/** @typedef {{ user_id: number, kind: string, at: string }} QuotaChanged */
+/** @typedef {{ type: "job", data: JobChanged } | { type: "quota", data: QuotaChanged } | { type: "reset" }} News */
+/** @typedef {"connecting" | "live" | "polling" | "paused"} LiveState */
+
+const SILENCE_MS = 40_000; // The service breaks every silence after 15 s.
+const FIRST_NEWS_MS = 8_000;
+const POLL_MS = 15_000;
+const SLOWEST_RETRY_MS = 30_000;
+
+/** @type {Set<(news: News) => void>} */
+const listeners = new Set();
+/** @type {Set<() => void>} */
+const watchers = new Set();
+const tabs = new BroadcastChannel("gtm.live");
+
+/** @type {LiveState} */
+let state = "connecting";
+let heardAt = Date.now();
+let lastEventId = "";
+let attempt = 0;
+let isPaused = false;
+let isReader = false;
+/** @type {AbortController | null} */
+let reading = null;
+
+/** @returns {{ state: LiveState, heardAt: Date }} */
+export function liveState() {
+  return { state: isPaused ? "paused" : state, heardAt: new Date(heardAt) };
+}
+
+/**
+ * Called with all news; a `reset` says that what the page shows may be out of date.
+ * @param {(news: News) => void} listener
+ */
+export function onNews(listener) {
+  listeners.add(listener);
+}
+
+/**
+ * Read something again when news concern it: at once, and once more after a burst.
+ * @param {(news: News) => boolean} concerns
+ * @param {() => Promise<unknown>} load
+ */
+export function reloadOn(concerns, load) {
+  const reload = coalesced(load);
+  onNews((news) => {
+    if (news.type === "reset" || concerns(news)) reload();
+  });
+}
+
+/**
+ * Called when the state of the connection changes.
+ * @param {() => void} watcher
+ */
+export function onLiveState(watcher) {
+  watchers.add(watcher);
+}
+
+/** Stop what the page shows from changing under its reader's eyes, or let it go on and catch up. */
+export function togglePause() {
+  isPaused = !isPaused;
+  if (!isPaused) tell({ type: "reset" });
+  notify();
+}
+
+export function startLive() {
+  tabs.onmessage = ({ data }) => {
+    if (isReader) return;
+    heardAt = Date.now();
+    if (data.state) setState(data.state);
+    if (data.news) tell(data.news);
+  };
+  setInterval(watch, 5_000);
+  addEventListener("online", () => reading?.abort());
+  addEventListener("pagehide", () => reading?.abort());
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) tell({ type: "reset" });
+  });
+  if (navigator.locks) navigator.locks.request("gtm.live", read);
+  else read();
+}
+
+/** A follower that hears nothing from the reader of all tabs, which may be frozen, becomes a reader itself. */
+function watch() {
+  if (Date.now() - heardAt < SILENCE_MS) return;
+  if (isReader) reading?.abort();
+  else read();
+}
+
+async function read() {
+  isReader = true;
+  for (;;) {
+    try {
+      await readOnce();
+      attempt = 0;
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) return; // The session is over, and the page leaves.
+      attempt += 1;
+    }
+    setState(attempt > 2 ? "polling" : "connecting");
+    if (state === "polling") tell({ type: "reset" }, { andOthers: true });
+    await wait(
+      Math.min(SLOWEST_RETRY_MS, state === "polling" ? POLL_MS : 500 * 2 ** attempt) * (0.8 + Math.random() * 0.4),
+    );
+  }
+}
+
+/** Read one stream to its end. Throws where it fails, or brings nothing at all. */
+async function readOnce() {
+  reading = new AbortController();
+  const { signal } = reading;
+  const impatience = setTimeout(() => reading?.abort(), FIRST_NEWS_MS);
+  try {
+    const answer = await open("/events", { headers: lastEventId ? { "Last-Event-ID": lastEventId } : {}, signal });
+    if (!answer.body) throw new Problem(0, { code: "network" });
+    // With a known place there may be nothing to say at first, but then the answer's head has come.
+    if (lastEventId) arrive();
+    let rest = "";
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      clearTimeout(impatience);
+      arrive();
+      const frames = (rest + value).split("\n\n");
+      rest = frames.pop() ?? "";
+      for (const frame of frames) receive(frame);
+    }
+  } finally {
+    clearTimeout(impatience);
+  }
+
+  function arrive() {
+    clearTimeout(impatience);
+    heardAt = Date.now();
+    attempt = 0;
+    setState("live");
+    tabs.postMessage({ state });
+  }
+}
+
+/** @param {string} frame */
+function receive(frame) {
+  /** @type {Record<string, string>} */
+  const fields = {};
+  for (const line of frame.split("\n")) {
+    const [name, ...value] = line.split(":");
+    if (name) fields[name] = value.join(":").trimStart();
+  }
+  if (fields.id) lastEventId = fields.id;
+  const type = fields.event;
+  if (type === "reset") tell({ type }, { andOthers: true });
+  else if (type === "job" || type === "quota")
+    tell({ type, data: JSON.parse(fields.data ?? "null") }, { andOthers: true });
+}
+
+/**
+ * @param {News} news
+ * @param {{ andOthers?: boolean }} [scope]
+ */
+function tell(news, { andOthers = false } = {}) {
+  if (andOthers) tabs.postMessage({ news, state });
+  if (isPaused) return;
+  for (const listener of listeners) listener(news);
+  notify();
+}
+
+/** @param {LiveState} next */
+function setState(next) {
+  if (state === next) return;
+  state = next;
+  if (isReader) tabs.postMessage({ state });
+  notify();
+}
+
+function notify() {
+  for (const watcher of watchers) watcher();
+}
+
+/** @param {() => Promise<unknown>} load */
+function coalesced(load) {
+  let isLoading = false;
+  let isStale = false;
+  return async function reload() {
+    if (isLoading) {
+      isStale = true;
+      return;
+    }
+    isLoading = true;
+    try {
+      do {
+        isStale = false;
+        await load();
+        await wait(200);
+      } while (isStale);
+    } finally {
+      isLoading = false;
+    }
+  };
+}
+
+/** @param {number} milliseconds */
+function wait(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

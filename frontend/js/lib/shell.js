@@ -1,0 +1,363 @@
+// What surrounds every page: the session, the navigation, language and theme, the live badge, short messages.
+import { call, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser } from "./api.js";
+import { html, icon, nothing, render } from "./html.js";
+import { explain, language, number, personName, t, time, translatePage } from "./i18n.js";
+import { liveState, onLiveState, startLive, togglePause } from "./live.js";
+
+/** @typedef {import("./api.js").User} User */
+/** @typedef {import("./html.js").Content} Content */
+
+const HERE = new URL(document.documentElement.dataset.root ?? "./", location.href);
+const PAGES = [
+  { name: "dashboard", path: "index.html", icon: "speedometer2" },
+  { name: "jobs", path: "jobs.html", icon: "list-task" },
+];
+const ADMIN_PAGES = [
+  { name: "requests", path: "admin/requests.html", icon: "inbox" },
+  { name: "users", path: "admin/users.html", icon: "people" },
+  { name: "fleet", path: "admin/fleet.html", icon: "hdd-rack" },
+  { name: "reports", path: "admin/reports.html", icon: "bar-chart-line" },
+  { name: "audit", path: "admin/audit.html", icon: "journal-text" },
+];
+// locale keys: nav.* theme.* live.*
+const THEMES = /** @type {const} */ ({ system: "circle-half", light: "sun", dark: "moon-stars" });
+const TOAST_MS = 7_000;
+const TICK_MS = 30_000;
+
+let current = "";
+/** @type {number | null} */
+let requestsWaiting = null;
+
+/**
+ * Begin a page for people who are signed in; others are sent to sign in and come back. Never returns for those.
+ * @param {string} name of the page, as in the navigation
+ * @param {{ forAdmins?: boolean }} [options]
+ * @returns {Promise<User>}
+ */
+export async function startPage(name, { forAdmins = false } = {}) {
+  current = name;
+  translatePage();
+  document.title = t("app.page_title", { page: document.querySelector("h1")?.textContent?.trim() || t(`nav.${name}`) });
+  drawBar(null);
+  onSessionEnd((why) => leave(why));
+  const user = await restored();
+  if (!user) return leave();
+  if (user.locale && user.locale !== language.code) {
+    keep("gtm.language", user.locale);
+    location.reload();
+    return never();
+  }
+  if (forAdmins && !user.is_admin) return refuse();
+  drawBar(user);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => switchTheme(chosenTheme()));
+  onLiveState(drawBadge);
+  startLive();
+  return user;
+}
+
+/** Begin a page for people who are not signed in. */
+export function startPublicPage() {
+  translatePage();
+  document.title = t("app.page_title", { page: document.querySelector("h1")?.textContent?.trim() ?? "" });
+  render(html`${brand()}<div class="bar-tools">${languageButton()}${themeButton()}</div>`, find("#bar"));
+}
+
+/**
+ * A page of the interface.
+ * @param {string} path such as `job.html?id=7`
+ */
+export function pageUrl(path) {
+  return new URL(path, HERE).pathname + new URL(path, HERE).search;
+}
+
+/** Where to go after signing in: the page that was asked for, if it is one of ours. */
+export function pageAskedFor() {
+  const next = new URLSearchParams(location.search).get("next");
+  const url = next?.startsWith("/") ? new URL(next, location.origin) : null;
+  const isOurs = url?.origin === location.origin && url.pathname.startsWith(HERE.pathname);
+  return url && isOurs ? url.pathname + url.search : pageUrl("index.html");
+}
+
+/**
+ * Say something shortly; it is read out too.
+ * @param {Content} message
+ * @param {"success" | "problem" | "info"} [kind]
+ */
+export function toast(message, kind = "success") {
+  const element = document.createElement("div");
+  element.className = `toast-message toast-${kind}`;
+  const mark = { success: "check-circle-fill", problem: "exclamation-triangle-fill", info: "info-circle" }[kind];
+  render(
+    html`${icon(mark)}
+      <p>${message}</p>
+      <button type="button" class="button-quiet button-icon" aria-label=${t("toast.close")} @click=${() => element.remove()}>
+        ${icon("x-lg")}
+      </button>`,
+    element,
+  );
+  find("#toasts").append(element);
+  if (kind !== "problem") setTimeout(() => element.remove(), TOAST_MS);
+}
+
+/**
+ * Say what went wrong with something that has no form to say it in.
+ * @param {unknown} error
+ */
+export function toastProblem(error) {
+  if (error instanceof Problem && error.status === 401) return; // The page is leaving.
+  const id = error instanceof Problem && error.status >= 500 ? error.requestId : "";
+  toast(html`${explain(error)}${id ? html` ${requestIdOf(id)}` : nothing}`, "problem");
+}
+
+/**
+ * In place of what could not be read, with a way to try again.
+ * @param {unknown} error
+ * @param {() => unknown} retry
+ */
+export function problemPanel(error, retry) {
+  const id = error instanceof Problem && error.status >= 500 ? error.requestId : "";
+  return html`<div class="empty" role="alert">
+    ${icon("exclamation-triangle", "empty-icon")}
+    <p class="empty-title">${explain(error)}</p>
+    ${id ? html`<p class="empty-text">${requestIdOf(id)}</p>` : nothing}
+    <button type="button" class="button" @click=${retry}>${icon("arrow-clockwise")}${t("error.retry")}</button>
+  </div>`;
+}
+
+/**
+ * Draw again what depends on the time of day, such as "2 minutes ago".
+ * @param {() => void} draw
+ */
+export function onTick(draw) {
+  setInterval(() => {
+    if (!document.hidden) draw();
+  }, TICK_MS);
+}
+
+/**
+ * Copy text; without TLS browsers have only the old way.
+ * @param {string} text
+ */
+export async function copy(text) {
+  if (navigator.clipboard) await navigator.clipboard.writeText(text);
+  else {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  toast(t("toast.copied"));
+}
+
+/**
+ * How many requests wait for a decision, shown beside their page in the navigation.
+ * @param {number} count
+ */
+export function showRequestsWaiting(count) {
+  requestsWaiting = count;
+  drawBar(signedIn());
+}
+
+/** @param {string} id */
+function requestIdOf(id) {
+  return html`${t("error.request_id")} <code dir="ltr">${id}</code>
+    <button type="button" class="button-quiet button-small" @click=${() => copy(id)}>${icon("copy")}${t("action.copy")}</button>`;
+}
+
+/** @returns {Promise<User | null>} */
+async function restored() {
+  try {
+    return await restoreSession();
+  } catch (error) {
+    render(
+      problemPanel(error, () => location.reload()),
+      find("#main"),
+    );
+    return never();
+  }
+}
+
+/**
+ * @param {"expired" | "signed-out"} [why]
+ * @returns {Promise<never>}
+ */
+function leave(why) {
+  const login = new URL(pageUrl("login.html"), location.origin);
+  login.searchParams.set("next", location.pathname + location.search);
+  if (why) login.searchParams.set("why", why);
+  location.replace(login);
+  return never();
+}
+
+/** @returns {Promise<never>} */
+function refuse() {
+  drawBar(signedIn());
+  render(
+    html`<div class="empty">
+      ${icon("shield-check", "empty-icon")}
+      <h1 class="empty-title">${t("admin_only.title")}</h1>
+      <p class="empty-text">${t("admin_only.text")}</p>
+      <a class="button button-primary" href=${pageUrl("index.html")}>${t("nav.dashboard")}</a>
+    </div>`,
+    find("#main"),
+  );
+  return never();
+}
+
+/** @param {User | null} user */
+function drawBar(user) {
+  render(
+    html`${brand()}
+      <div class="bar-tools">
+        <div id="live" class="live"></div>
+        <button type="button" id="menu-button" class="button-quiet button-icon menu-button" aria-expanded="false" aria-controls="navigation"
+          aria-label=${t("nav.menu")} @click=${toggleMenu}>${icon("list")}</button>
+      </div>
+      <nav id="navigation" class="navigation" aria-label=${t("nav.label")} @keydown=${closeOnEscape}>
+        ${links(PAGES)}
+        ${user?.is_admin ? html`<p class="navigation-heading">${t("nav.administration")}</p>${links(ADMIN_PAGES)}` : nothing}
+        <div class="navigation-end">
+          ${user ? account(user) : nothing}
+          <div class="navigation-tools">${languageButton()}${themeButton()}</div>
+        </div>
+      </nav>`,
+    find("#bar"),
+  );
+  if (user) drawBadge();
+}
+
+function brand() {
+  return html`<a class="brand" href=${pageUrl("index.html")}>${icon("gpu-card", "brand-mark")}<span>${t("app.name")}</span></a>`;
+}
+
+/** @param {readonly { name: string, path: string, icon: string }[]} pages */
+function links(pages) {
+  return html`<ul class="navigation-list">
+    ${pages.map(
+      ({ name, path, icon: mark }) => html`<li>
+        <a class="navigation-link" href=${pageUrl(path)} aria-current=${name === current ? "page" : nothing}>
+          ${icon(mark)}<span>${t(`nav.${name}`)}</span>
+          ${
+            name === "requests" && requestsWaiting
+              ? html`<span class="count" title=${t("nav.requests_waiting", { count: requestsWaiting })}>${number(requestsWaiting)}</span>`
+              : nothing
+          }
+        </a>
+      </li>`,
+    )}
+  </ul>`;
+}
+
+/** @param {User} user */
+function account(user) {
+  return html`<ul class="navigation-list">
+    <li>
+      <a class="navigation-link" href=${pageUrl("profile.html")} aria-current=${current === "profile" ? "page" : nothing}>
+        ${icon("person-circle")}<span class="truncate">${personName(user)}</span>
+      </a>
+    </li>
+    <li>
+      <button type="button" class="navigation-link" @click=${() => signOut().catch(toastProblem)}>
+        ${icon("box-arrow-right", "icon-directional")}<span>${t("nav.sign_out")}</span>
+      </button>
+    </li>
+  </ul>`;
+}
+
+function languageButton() {
+  const other = language.code === "fa" ? "en" : "fa";
+  const name = other === "fa" ? "فارسی" : "English";
+  return html`<button type="button" class="button-quiet" lang=${other} dir=${other === "fa" ? "rtl" : "ltr"} @click=${() => switchLanguage(other)}>
+    ${icon("translate")}<span>${name}</span>
+  </button>`;
+}
+
+/** @param {"fa" | "en"} code */
+export async function switchLanguage(code) {
+  keep("gtm.language", code);
+  try {
+    if (signedIn()) updateUser(await call("PATCH", "/auth/me", { locale: code }));
+  } finally {
+    location.reload();
+  }
+}
+
+function themeButton() {
+  const theme = chosenTheme();
+  const names = /** @type {(keyof typeof THEMES)[]} */ (Object.keys(THEMES));
+  const next = names[(names.indexOf(theme) + 1) % names.length] ?? "system";
+  return html`<button type="button" class="button-quiet" aria-label=${t("theme.switch", { now: t(`theme.${theme}`), next: t(`theme.${next}`) })}
+    title=${t("theme.switch", { now: t(`theme.${theme}`), next: t(`theme.${next}`) })} @click=${() => switchTheme(next)}>
+    ${icon(THEMES[theme])}<span>${t(`theme.${theme}`)}</span>
+  </button>`;
+}
+
+/** @returns {keyof typeof THEMES} */
+export function chosenTheme() {
+  const kept = localStorage.getItem("gtm.theme");
+  return kept === "light" || kept === "dark" ? kept : "system";
+}
+
+/** @param {keyof typeof THEMES} theme */
+export function switchTheme(theme) {
+  keep("gtm.theme", theme === "system" ? null : theme);
+  const isDark = theme === "system" ? matchMedia("(prefers-color-scheme: dark)").matches : theme === "dark";
+  document.documentElement.dataset.bsTheme = isDark ? "dark" : "light";
+  if (find("#bar").querySelector("#navigation")) drawBar(signedIn());
+  else startPublicPage();
+  dispatchEvent(new Event("gtm:theme"));
+}
+
+function drawBadge() {
+  const { state, heardAt } = liveState();
+  const marks = { live: "circle-fill", connecting: "arrow-repeat", polling: "clock-history", paused: "pause-fill" };
+  render(
+    html`<button type="button" class="live-badge live-${state}" @click=${togglePause}
+      title=${t("live.updated", { time: time(heardAt), action: t(state === "paused" ? "live.resume" : "live.pause") })}>
+      ${icon(marks[state])}<span>${t(`live.${state}`)}</span>
+    </button>`,
+    find("#live"),
+  );
+}
+
+function toggleMenu() {
+  const isOpen = find("#navigation").classList.toggle("open");
+  find("#menu-button").setAttribute("aria-expanded", String(isOpen));
+}
+
+/** @param {KeyboardEvent} event */
+function closeOnEscape(event) {
+  if (event.key !== "Escape" || !find("#navigation").classList.contains("open")) return;
+  toggleMenu();
+  find("#menu-button").focus();
+}
+
+/**
+ * @param {string} name
+ * @param {string | null} value
+ */
+function keep(name, value) {
+  try {
+    if (value === null) localStorage.removeItem(name);
+    else localStorage.setItem(name, value);
+  } catch {
+    // It holds for this page, then.
+  }
+}
+
+/** @returns {Promise<never>} */
+function never() {
+  return new Promise(() => {});
+}
+
+/**
+ * @param {string} selector of an element that every page has
+ * @returns {HTMLElement}
+ */
+function find(selector) {
+  const found = document.querySelector(selector);
+  if (!(found instanceof HTMLElement)) throw new Error(`the page has no ${selector}`);
+  return found;
+}
