@@ -110,7 +110,7 @@ async def visitor(service: Service, chromium: Browser, trouble: Trouble) -> Asyn
             context.set_default_timeout(PATIENCE_MS)
             await trouble.watch(context)
             if person is not None:
-                await sign_in_at_once(context, person)
+                await sign_in_at_once(context, service.url, person)
             return await context.new_page()
 
         yield visitor
