@@ -240,5 +240,13 @@ class RefreshToken:
     def sha256(self) -> bytes:
         return hashlib.sha256(self.secret).digest()
 
+    def successor(self, key: str) -> Self:
+        """The token that replaces this one: the same at every call, so that an answer which was lost can be repeated.
+
+        Whoever has only this token, or only what is stored, cannot tell it.
+        """
+        secret = hmac.digest(key.encode(), b"refresh:" + self.session_id.bytes + self.secret, "sha256")
+        return type(self)(self.session_id, secret)
+
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(self.session_id.bytes + self.secret).decode("ascii")

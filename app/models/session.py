@@ -14,7 +14,7 @@ class Session(Base):
     """One sign-in and its refresh tokens. Only SHA-256 digests are stored.
 
     The token rotates at use; any other secret for this session than the present one proves theft and ends the session,
-    except the previous one within a few seconds, which is what two tabs do.
+    except the one that was replaced just now: another tab shows it, or a page whose answer was lost.
     """
 
     __tablename__ = "sessions"
@@ -26,7 +26,6 @@ class Session(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     token_sha256: Mapped[bytes]
-    previous_sha256: Mapped[bytes | None]
     rotated_at: Mapped[datetime]
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[datetime]

@@ -9,7 +9,9 @@ from app.core.email_address import MAXIMUM_LENGTH, normalise_email
 from app.core.password_rules import MAXIMUM_LENGTH as LONGEST_PASSWORD
 from app.core.password_rules import MINIMUM_LENGTH as SHORTEST_PASSWORD
 from app.schemas.messages import Language
-from app.schemas.text import Name, RequestModel, ResponseModel
+from app.schemas.people import FullName
+from app.schemas.text import RequestModel, ResponseModel
+from app.schemas.users import UserRead
 
 
 def _normalised(email: str) -> str:
@@ -24,7 +26,6 @@ Email = Annotated[
     Field(max_length=MAXIMUM_LENGTH, examples=["sara@example.com"], json_schema_extra={"format": "email"}),
     AfterValidator(_normalised),
 ]
-FullName = Annotated[Name, Field(min_length=1, max_length=200, examples=["سارا محمدی"])]
 
 
 def _refuse_half_characters(password: SecretStr) -> SecretStr:
@@ -54,11 +55,12 @@ class RegisterRequest(RequestModel):
 
 
 class TokenRead(ResponseModel):
-    """Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds."""
+    """Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds; `user` is who is signed in."""
 
     access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl"])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(examples=[900])
+    user: UserRead
 
 
 class ProfileUpdate(RequestModel):

@@ -1,10 +1,13 @@
 """A person, as other people see one."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from pydantic import Field
 from sqlalchemy import Row
 
-from app.schemas.text import ResponseModel
+from app.schemas.text import Name, ResponseModel
+
+FullName = Annotated[Name, Field(min_length=1, max_length=200, examples=["سارا محمدی"])]
 
 
 class Person(ResponseModel):

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from pydantic import Field
 
-from app.schemas.auth import FullName
 from app.schemas.jobs import JobCounts
 from app.schemas.messages import Language
+from app.schemas.people import FullName
 from app.schemas.quotas import QuotaRead
 from app.schemas.text import RequestModel, ResponseModel
 

@@ -35,8 +35,9 @@ from app.domain.errors import (
 from app.domain.identity import Actor, Caller
 from app.services import audit
 from app.services.audit import NO_ORIGIN, Origin
+from app.services.users import read as read_user
 
-ROTATION_GRACE = timedelta(seconds=10)
+ROTATION_GRACE = timedelta(seconds=30)
 LONGEST_USER_AGENT = 400
 LOGIN_PROCESS = Actor(process="login")
 REHASH_PROCESS = Actor(process="login:rehash")
@@ -46,6 +47,7 @@ REHASH_PROCESS = Actor(process="login:rehash")
 class SignIn:
     """What a client needs to go on. No refresh token: the one it has stays good."""
 
+    user: Row[Any]
     access_token: str
     expires_in_seconds: int
     refresh_token: RefreshToken | None
@@ -138,11 +140,9 @@ async def login(
         )
         if session is not None:
             await attempts.forget_failures_of_account(connection)
-    if session is None:  # password or rights changed while this one was verified: look again
-        return await login(
-            database, passwords, email=email, password=password, settings=settings, now=now, origin=origin
-        )
-    return _signed_in(session, refresh_token, settings=settings, now=now)
+            return await _signed_in(connection, session, refresh_token, settings=settings, now=now)
+    # Password or rights changed while this one was verified: look again.
+    return await login(database, passwords, email=email, password=password, settings=settings, now=now, origin=origin)
 
 
 async def refresh(
@@ -150,24 +150,30 @@ async def refresh(
 ) -> SignIn:
     """Renew a session: a new access token, and a new secret in place of the one that was shown.
 
-    Tabs share one cookie, so one of two that ask at the same moment shows the secret that the other has just replaced:
-    for a few seconds it gets an access token all the same, and the cookie stays the other's. Any other secret was
-    copied from somewhere: the session ends, for the thief and for the owner.
+    A secret stays for a few seconds, and so does the one before it. For tabs share one cookie, and of two that ask at
+    the same moment one is late with it; and a page that is left before its answer arrives never hears of its new
+    cookie. Both are told the new one again. Any other secret was copied from somewhere: the session ends, for the
+    thief and for the owner.
 
     Raises:
         NotAuthenticated: no session is behind this cookie (any more).
     """
     shown = _read_cookie(cookie)
-    renewed = RefreshToken.new(shown.session_id)
+    renewed = shown.successor(settings.signing_key)
     async with database.transaction() as connection:
-        rotated = await sessions.rotate(
-            connection, shown.session_id, old_sha256=shown.sha256, new_sha256=renewed.sha256, now=now
-        )
-        if rotated is not None:
-            return _signed_in(rotated, renewed, settings=settings, now=now)
-        session = await sessions.live(connection, shown.session_id, now=now)
-        if session is not None and _was_just_replaced(session, shown, now):
-            return _signed_in(session, None, settings=settings, now=now)
+        session = await sessions.rotate(
+            connection,
+            shown.session_id,
+            old_sha256=shown.sha256,
+            new_sha256=renewed.sha256,
+            rotated_before=now - ROTATION_GRACE,
+            now=now,
+        ) or await sessions.live(connection, shown.session_id, now=now)
+        if session is not None and now - session.rotated_at <= ROTATION_GRACE:
+            if hmac.compare_digest(session.token_sha256, renewed.sha256):
+                return await _signed_in(connection, session, renewed, settings=settings, now=now)
+            if hmac.compare_digest(session.token_sha256, shown.sha256):
+                return await _signed_in(connection, session, None, settings=settings, now=now)
         if session is not None:
             await sessions.end(connection, shown.session_id, now=now)
             await audit.record(
@@ -388,12 +394,14 @@ def _read_cookie(cookie: str | None) -> RefreshToken:
         raise NotAuthenticated from None
 
 
-def _was_just_replaced(session: Row[Any], shown: RefreshToken, now: datetime) -> bool:
-    previous = session.previous_sha256 or b""
-    return hmac.compare_digest(previous, shown.sha256) and now - session.rotated_at <= ROTATION_GRACE
-
-
-def _signed_in(session: Row[Any], refresh_token: RefreshToken | None, *, settings: Settings, now: datetime) -> SignIn:
+async def _signed_in(
+    connection: AsyncConnection,
+    session: Row[Any],
+    refresh_token: RefreshToken | None,
+    *,
+    settings: Settings,
+    now: datetime,
+) -> SignIn:
     lifetime = min(settings.access_token_lifetime, session.expires_at - now)
     access = AccessToken(
         user_id=session.user_id,
@@ -403,6 +411,7 @@ def _signed_in(session: Row[Any], refresh_token: RefreshToken | None, *, setting
         expires_at=now + lifetime,
     )
     return SignIn(
+        user=await read_user(connection, session.user_id),
         access_token=access.signed(settings.signing_key),
         expires_in_seconds=int(lifetime.total_seconds()),
         refresh_token=refresh_token,

@@ -26,12 +26,13 @@ from app.domain.errors import (
 from app.domain.identity import Caller
 from app.services import auth
 from app.services.audit import Origin
-from app.services.auth import SignIn
+from app.services.auth import ROTATION_GRACE, SignIn
 
 pytestmark = pytest.mark.anyio
 
 COST = 4
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MOMENT = timedelta(milliseconds=1)
 EMAIL = "sara@example.com"
 PASSWORD = "سه واژهٔ بی‌ربط"
 ORIGIN = Origin(address="192.0.2.1", request_id="r-1", user_agent="pytest")
@@ -199,7 +200,7 @@ async def test_signing_in_opens_a_session_of_which_only_a_digest_is_stored(accou
     [session] = await accounts.sql("SELECT * FROM sessions")
     assert session.id == signed_in.refresh_token.session_id
     assert session.token_sha256 == signed_in.refresh_token.sha256
-    assert signed_in.refresh_token.secret not in (session.token_sha256, session.previous_sha256)
+    assert signed_in.refresh_token.secret != session.token_sha256
     assert (session.user_id, str(session.address), session.user_agent) == (user.id, "192.0.2.1", "pytest")
     assert session.expires_at == NOW + timedelta(days=7)
     caller = await accounts.identify(signed_in)
@@ -399,24 +400,65 @@ async def test_renewing_replaces_the_secret(accounts: Accounts) -> None:
     assert await accounts.identify(third, now=NOW + timedelta(minutes=20))
 
 
-async def test_of_tabs_that_renew_at_once_one_gets_the_new_cookie_and_all_go_on(accounts: Accounts) -> None:
+async def test_a_new_secret_is_not_replaced_for_a_moment(accounts: Accounts) -> None:
+    """Else a request that is late by two generations would look like theft."""
     await accounts.register()
-    signed_in = await accounts.login()
+    first = await accounts.login()
+    for later in (timedelta(), ROTATION_GRACE / 2, ROTATION_GRACE):
+        again = await accounts.refresh(first.refresh_token, now=NOW + later)
+        assert again.refresh_token is None
+        assert await accounts.identify(again, now=NOW + later)
+    renewed = await accounts.refresh(first.refresh_token, now=NOW + ROTATION_GRACE + MOMENT)
+    assert renewed.refresh_token is not None
+
+
+async def test_tabs_that_renew_at_once_all_get_the_same_cookie_and_go_on(accounts: Accounts) -> None:
+    await accounts.register()
+    shown, now = (await accounts.login()).refresh_token, NOW
     for _ in range(5):
-        shown = signed_in.refresh_token
-        outcomes = await asyncio.gather(*(accounts.refresh(shown) for _ in range(8)))
-        [signed_in] = [outcome for outcome in outcomes if outcome.refresh_token is not None]
+        now += timedelta(minutes=15)
+        outcomes = await asyncio.gather(*(accounts.refresh(shown, now=now) for _ in range(8)))
+        [shown] = {outcome.refresh_token for outcome in outcomes}
         for outcome in outcomes:
-            assert await accounts.identify(outcome)
+            assert await accounts.identify(outcome, now=now)
+    assert await accounts.audited("session.reused") == []
 
 
-async def test_a_replaced_cookie_shown_ten_seconds_later_ends_the_session_for_everybody(accounts: Accounts) -> None:
+async def test_a_page_that_is_reloaded_before_its_answer_came_gets_it_again(accounts: Accounts) -> None:
+    """However often: what the browser has is the old cookie, or the new one, or the old one again on its way."""
+    await accounts.register()
+    old, now = (await accounts.login()).refresh_token, NOW
+    for _ in range(3):
+        now += timedelta(minutes=15)
+        lost = await accounts.refresh(old, now=now)
+        for second in range(5):
+            again = await accounts.refresh(old, now=now + timedelta(seconds=2 * second))
+            assert again.refresh_token == lost.refresh_token
+            if second % 2:
+                kept = await accounts.refresh(lost.refresh_token, now=now + timedelta(seconds=2 * second))
+                assert kept.refresh_token is None
+            assert await accounts.identify(again, now=now + timedelta(seconds=2 * second))
+        old = lost.refresh_token
+    assert await accounts.audited("session.reused") == []
+
+
+async def test_the_next_cookie_cannot_be_told_from_the_one_before_without_the_key(accounts: Accounts) -> None:
+    await accounts.register()
+    first = (await accounts.login()).refresh_token
+    assert first is not None
+    second = (await accounts.refresh(first, now=NOW + timedelta(minutes=1))).refresh_token
+    assert second == first.successor(accounts.settings.signing_key)
+    assert second != first.successor("another key")
+
+
+async def test_a_replaced_cookie_shown_later_ends_the_session_for_everybody(accounts: Accounts) -> None:
     user = await accounts.register()
     first = await accounts.login()
-    second = await accounts.refresh(first.refresh_token)
+    renewed_at = NOW + timedelta(minutes=10)
+    second = await accounts.refresh(first.refresh_token, now=renewed_at)
     with pytest.raises(NotAuthenticated):
-        await accounts.refresh(first.refresh_token, now=NOW + timedelta(seconds=10.5))
-    for attempt in (accounts.refresh(second.refresh_token), accounts.identify(second)):
+        await accounts.refresh(first.refresh_token, now=renewed_at + ROTATION_GRACE + MOMENT)
+    for attempt in (accounts.refresh(second.refresh_token, now=renewed_at), accounts.identify(second, now=renewed_at)):
         with pytest.raises(NotAuthenticated):
             await attempt
     [entry] = await accounts.audited("session.reused")
@@ -426,12 +468,13 @@ async def test_a_replaced_cookie_shown_ten_seconds_later_ends_the_session_for_ev
 async def test_a_cookie_two_generations_old_ends_the_session_at_once(accounts: Accounts) -> None:
     await accounts.register()
     first = await accounts.login()
-    second = await accounts.refresh(first.refresh_token)
-    third = await accounts.refresh(second.refresh_token)
+    second = await accounts.refresh(first.refresh_token, now=NOW + timedelta(minutes=10))
+    now = NOW + timedelta(minutes=20)
+    third = await accounts.refresh(second.refresh_token, now=now)
     with pytest.raises(NotAuthenticated):
-        await accounts.refresh(first.refresh_token)
+        await accounts.refresh(first.refresh_token, now=now)
     with pytest.raises(NotAuthenticated):
-        await accounts.identify(third)
+        await accounts.identify(third, now=now)
 
 
 async def test_a_made_up_secret_ends_the_session_it_names(accounts: Accounts) -> None:

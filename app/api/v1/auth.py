@@ -13,6 +13,7 @@ from app.db.queries.users import UserChange
 from app.schemas.auth import PasswordChange, ProfileUpdate, RegisterRequest, TokenRead
 from app.schemas.users import UserRead
 from app.services import auth, users
+from app.services.auth import SignIn
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -52,18 +53,19 @@ async def login(form: LoginForm, state: State, cookie: Cookie, origin: RequestOr
         origin=origin,
     )
     cookie.keep(signed_in, now=now)
-    return TokenRead(access_token=signed_in.access_token, expires_in=signed_in.expires_in_seconds)
+    return _token_read(signed_in)
 
 
 @router.post("/refresh", responses=problems(401, 422, 503))
 async def refresh(state: State, cookie: Cookie, _header: FromOurPages, origin: RequestOrigin, now: Now) -> TokenRead:
     """Get the next access token with the cookie that `POST /auth/login` set. The cookie is replaced as well.
 
-    A cookie that was replaced before ends the session: somebody has copied it.
+    Whoever shows a cookie that has just been replaced gets the new one again: another tab, or a page whose answer was
+    lost. A cookie that was replaced before that ends the session: somebody has copied it.
     """
     signed_in = await auth.refresh(state.database, cookie.value, settings=state.settings, now=now, origin=origin)
     cookie.keep(signed_in, now=now)
-    return TokenRead(access_token=signed_in.access_token, expires_in=signed_in.expires_in_seconds)
+    return _token_read(signed_in)
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=problems(422, 503))
@@ -104,4 +106,12 @@ async def change_password(
         settings=state.settings,
         now=now,
         origin=origin,
+    )
+
+
+def _token_read(signed_in: SignIn) -> TokenRead:
+    return TokenRead(
+        access_token=signed_in.access_token,
+        expires_in=signed_in.expires_in_seconds,
+        user=UserRead.model_validate(signed_in.user),
     )

@@ -26,7 +26,7 @@ _CREATE = text(
 )
 _LIVE = text(
     """
-    SELECT s.id AS session_id, s.token_sha256, s.previous_sha256, s.rotated_at, s.expires_at,
+    SELECT s.id AS session_id, s.token_sha256, s.rotated_at, s.expires_at,
            u.id AS user_id, u.email, u.full_name, u.is_admin, u.locale, u.token_version
     FROM sessions s JOIN users u ON u.id = s.user_id
     WHERE s.id = :session_id AND s.revoked_at IS NULL AND s.expires_at > :now AND u.is_active
@@ -35,11 +35,11 @@ _LIVE = text(
 # Of several renewals with one secret, one finds its row: the others wait for it, look again, and change nothing.
 _ROTATE = text(
     """
-    UPDATE sessions s SET token_sha256 = :new_sha256, previous_sha256 = s.token_sha256, rotated_at = :now
+    UPDATE sessions s SET token_sha256 = :new_sha256, rotated_at = :now
     FROM users u
-    WHERE s.id = :session_id AND s.token_sha256 = :old_sha256 AND s.revoked_at IS NULL AND s.expires_at > :now
-      AND u.id = s.user_id AND u.is_active
-    RETURNING s.id AS session_id, s.user_id, s.expires_at, u.token_version
+    WHERE s.id = :session_id AND s.token_sha256 = :old_sha256 AND s.rotated_at < :rotated_before
+      AND s.revoked_at IS NULL AND s.expires_at > :now AND u.id = s.user_id AND u.is_active
+    RETURNING s.id AS session_id, s.user_id, s.token_sha256, s.rotated_at, s.expires_at, u.token_version
     """
 )
 _END = text(
@@ -86,10 +86,25 @@ async def live(connection: AsyncConnection, session_id: UUID, *, now: datetime) 
 
 
 async def rotate(
-    connection: AsyncConnection, session_id: UUID, *, old_sha256: bytes, new_sha256: bytes, now: datetime
+    connection: AsyncConnection,
+    session_id: UUID,
+    *,
+    old_sha256: bytes,
+    new_sha256: bytes,
+    rotated_before: datetime,
+    now: datetime,
 ) -> Row[Any] | None:
-    """Replace the session's secret if `old_sha256` is the present one. Of many who try, one gets the row."""
-    parameters = {"session_id": session_id, "old_sha256": old_sha256, "new_sha256": new_sha256, "now": now}
+    """Replace the session's secret if `old_sha256` is the present one, and not newer than `rotated_before`.
+
+    Of many who try, one gets the row.
+    """
+    parameters = {
+        "session_id": session_id,
+        "old_sha256": old_sha256,
+        "new_sha256": new_sha256,
+        "rotated_before": rotated_before,
+        "now": now,
+    }
     return (await connection.execute(_ROTATE, parameters)).one_or_none()
 
 
