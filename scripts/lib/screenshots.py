@@ -116,6 +116,8 @@ async def looking(browser: Browser, service: Service, lab: Lab, shot: Shot) -> A
     page.on("pageerror", lambda error: print(f"{shot}: {error}", file=sys.stderr))
     await page.goto(shot.page.address(lab))
     await settled(page)
+    if shot.page.path not in page.url:
+        print(f"{shot}: ended on {page.url}", file=sys.stderr)
     yield page
     await context.close()
 
