@@ -29,11 +29,11 @@ export function field({ id, label, hint = nothing, control, optional = false }) 
  */
 export function readForm(form) {
   const chosen = controlsOf(form).filter((control) => control.type !== "radio" || isChecked(control));
-  return Object.fromEntries(chosen.map((control) => [control.name, valueOf(control)]));
+  return Object.fromEntries(chosen.map((control) => [control.name, typedIn(control)]));
 }
 
 /** @param {Control} control */
-function valueOf(control) {
+function typedIn(control) {
   if (control.type === "checkbox") return isChecked(control) ? "on" : "";
   const isNumber = control.inputMode === "numeric" || control.inputMode === "decimal";
   return isNumber ? foldDigits(control.value).trim() : control.value;
