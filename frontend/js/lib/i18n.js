@@ -9,7 +9,22 @@ const code = document.documentElement.lang === "fa" ? "fa" : "en";
 const sentences = await getFile(new URL(`../../locales/${code}.json`, import.meta.url));
 
 export const language = createLanguage(code, sentences);
-export const { t, number, percent, hours, bytes, duration, date, month, time, dateTime, ago, list, compare } = language;
+export const {
+  t,
+  number,
+  typedNumber,
+  percent,
+  hours,
+  bytes,
+  duration,
+  date,
+  month,
+  time,
+  dateTime,
+  ago,
+  list,
+  compare,
+} = language;
 
 /** Fill the elements of the page's own HTML that name a sentence: `<h1 data-t="jobs.title">`. */
 export function translatePage() {

@@ -62,6 +62,7 @@ export function jobSentence(job) {
   if (job.status === "RUNNING" && job.started_at && job.wait_reason !== "CANCELLING") {
     return t("job.sentence.running", { since: ago(job.started_at), left: timeLeft(job) });
   }
+  if (job.wait_reason === "AWAITING_DECISION") return t("job.sentence.pending", { since: ago(job.created_at) });
   const since = job.finished_at ?? job.decided_at ?? job.created_at;
   return job.reason_text ? t("job.sentence.since", { text: job.reason_text, since: ago(since) }) : "";
 }

@@ -288,9 +288,9 @@ function themeButton() {
   const theme = chosenTheme();
   const names = /** @type {(keyof typeof THEMES)[]} */ (Object.keys(THEMES));
   const next = names[(names.indexOf(theme) + 1) % names.length] ?? "system";
-  return html`<button type="button" class="button-quiet" aria-label=${t("theme.switch", { now: t(`theme.${theme}`), next: t(`theme.${next}`) })}
+  return html`<button type="button" class="button-quiet button-icon" aria-label=${t("theme.switch", { now: t(`theme.${theme}`), next: t(`theme.${next}`) })}
     title=${t("theme.switch", { now: t(`theme.${theme}`), next: t(`theme.${next}`) })} @click=${() => switchTheme(next)}>
-    ${icon(THEMES[theme])}<span>${t(`theme.${theme}`)}</span>
+    ${icon(THEMES[theme])}
   </button>`;
 }
 

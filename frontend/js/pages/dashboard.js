@@ -2,7 +2,7 @@
 import { call, get, getPage } from "../lib/api.js";
 import { field, keepDraft, onSubmit, readForm } from "../lib/form.js";
 import { html, icon, nothing, render, renderRows } from "../lib/html.js";
-import { ago, date, hours, number, parseNumber, t } from "../lib/i18n.js";
+import { ago, date, hours, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
 import {
   ACTIVE,
   gpusAsked,
@@ -170,18 +170,18 @@ function submitForm() {
       id: "name",
       label: t("job.name"),
       control: html`<input class="form-control" id="name" name="name" dir="auto" required maxlength="255" autocomplete="off"
-        placeholder=${t("submit.name_example")} aria-describedby="name-hint name-error">`,
+        placeholder="train-resnet" aria-describedby="name-hint name-error">`,
+    })}
+    ${field({
+      id: "gpu_type",
+      label: t("job.gpu_type"),
+      control: html`<select class="form-select" id="gpu_type" name="gpu_type" required aria-describedby="gpu_type-hint gpu_type-error">
+        ${types.map(({ name, free, total }) => html`<option value=${name}>${t("submit.type_option", { name, free, total })}</option>`)}
+      </select>`,
     })}
     <div class="form-grid">
-      ${field({
-        id: "gpu_type",
-        label: t("job.gpu_type"),
-        control: html`<select class="form-select" id="gpu_type" name="gpu_type" required aria-describedby="gpu_type-hint gpu_type-error">
-          ${types.map(({ name, free, total }) => html`<option value=${name}>${t("submit.type_option", { name, free, total })}</option>`)}
-        </select>`,
-      })}
-      ${numberField("num_gpus", t("job.num_gpus"), "numeric", "1")}
-      ${numberField("estimated_hours", t("job.estimated_hours"), "decimal", "1", t("submit.hours_hint"))}
+      ${numberField("num_gpus", t("job.num_gpus"), "numeric", typedNumber(1))}
+      ${numberField("estimated_hours", t("job.estimated_hours"), "decimal", typedNumber(1), t("submit.hours_hint"))}
     </div>
     ${field({
       id: "command",
@@ -257,7 +257,7 @@ async function fillFrom(form, id) {
       control instanceof HTMLTextAreaElement ||
       control instanceof HTMLSelectElement
     ) {
-      control.value = value === null ? "" : String(value);
+      control.value = typeof value === "number" ? typedNumber(value) : String(value ?? "");
     }
   }
   if (job.data_location || job.justification || job.is_sensitive)
