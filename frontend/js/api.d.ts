@@ -214,8 +214,32 @@ export interface paths {
         /**
          * GPU-hours by user and month: granted, used, and reserved by jobs that have not ended
          * @description GPU-hours by user and month: granted, used, and reserved by jobs that have not ended.
+         *
+         *     Of the months that the days from `from` (a year ago by default) to `to` (today) touch.
          */
         get: operations["report_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/reports/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How long jobs waited for their decision and for their start, and how many were approved and rejected
+         * @description How long jobs waited for their decision and for their start, and how many were approved and rejected.
+         *
+         *     Of the jobs submitted on the days from `from` (a year ago by default) to `to` (today).
+         */
+        get: operations["report_waiting"];
         put?: never;
         post?: never;
         delete?: never;
@@ -460,7 +484,8 @@ export interface paths {
          * Get the next access token with the cookie that `POST /auth/login` set. The cookie is replaced as well
          * @description Get the next access token with the cookie that `POST /auth/login` set. The cookie is replaced as well.
          *
-         *     A cookie that was replaced before ends the session: somebody has copied it.
+         *     Whoever shows a cookie that has just been replaced gets the new one again: another tab, or a page whose answer was
+         *     lost. A cookie that was replaced before that ends the session: somebody has copied it.
          */
         post: operations["refresh"];
         delete?: never;
@@ -1046,6 +1071,34 @@ export interface components {
          */
         GpuState: "FREE" | "BUSY" | "DRAINING" | "DRAINED" | "QUARANTINED" | "CONTENDED" | "RETIRED";
         /**
+         * GpuTypeOfWaits
+         * @description The waits of the jobs that asked for a GPU type.
+         */
+        GpuTypeOfWaits: {
+            /** Approved */
+            approved: number;
+            /** Decision P50 Seconds */
+            decision_p50_seconds: number | null;
+            /** Decision P95 Seconds */
+            decision_p95_seconds: number | null;
+            /** Gpu Type */
+            gpu_type: string;
+            /** Jobs */
+            jobs: number;
+            /** Rejected */
+            rejected: number;
+            /** Start P50 Seconds */
+            start_p50_seconds: number | null;
+            /** Start P95 Seconds */
+            start_p95_seconds: number | null;
+            /** Started */
+            started: number;
+            /** Total P50 Seconds */
+            total_p50_seconds: number | null;
+            /** Total P95 Seconds */
+            total_p95_seconds: number | null;
+        };
+        /**
          * GpuTypeRead
          * @description A GPU type that jobs may ask for: how many exist, and how many could take a job now.
          */
@@ -1287,6 +1340,44 @@ export interface components {
          * @enum {string}
          */
         JobStatus: "PENDING" | "APPROVED" | "RUNNING" | "COMPLETED" | "FAILED" | "REJECTED" | "CANCELLED";
+        /**
+         * MonthOfWaits
+         * @description The waits of the jobs that were submitted in a month.
+         */
+        MonthOfWaits: {
+            /** Approved */
+            approved: number;
+            /** Decision P50 Seconds */
+            decision_p50_seconds: number | null;
+            /** Decision P95 Seconds */
+            decision_p95_seconds: number | null;
+            /** Jalali Month */
+            jalali_month: string;
+            /** Jobs */
+            jobs: number;
+            /**
+             * Period End
+             * Format: date-time
+             */
+            period_end: string;
+            /**
+             * Period Start
+             * Format: date-time
+             */
+            period_start: string;
+            /** Rejected */
+            rejected: number;
+            /** Start P50 Seconds */
+            start_p50_seconds: number | null;
+            /** Start P95 Seconds */
+            start_p95_seconds: number | null;
+            /** Started */
+            started: number;
+            /** Total P50 Seconds */
+            total_p50_seconds: number | null;
+            /** Total P95 Seconds */
+            total_p95_seconds: number | null;
+        };
         /** PasswordChange */
         PasswordChange: {
             /**
@@ -1513,7 +1604,7 @@ export interface components {
         };
         /**
          * TokenRead
-         * @description Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds.
+         * @description Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds; `user` is who is signed in.
          */
         TokenRead: {
             /**
@@ -1532,6 +1623,7 @@ export interface components {
              * @constant
              */
             token_type?: "bearer";
+            user: components["schemas"]["UserRead"];
         };
         /**
          * UsageRow
@@ -3662,13 +3754,13 @@ export interface operations {
     report_usage: {
         parameters: {
             query?: {
-                /** @description The first day; a year ago by default. */
-                from?: string | null;
-                /** @description The last day; today by default. */
-                to?: string | null;
                 /** @description Only this user. */
                 user?: number | null;
                 format?: "json" | "csv";
+                /** @description The first day. */
+                from?: string | null;
+                /** @description The last day. */
+                to?: string | null;
             };
             header?: never;
             path?: never;
@@ -3701,6 +3793,149 @@ export interface operations {
                      *     ]
                      */
                     "application/json": components["schemas"]["UsageRow"][];
+                    "text/csv": unknown;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "code": "not-found",
+                     *       "detail": "There is nothing under this address that you may see. Check the id.",
+                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                     *       "status": 404,
+                     *       "title": "Not found",
+                     *       "type": "urn:gpu-task-manager:problem:not-found"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "code": "not-found",
+                     *       "detail": "There is nothing under this address that you may see. Check the id.",
+                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                     *       "status": 404,
+                     *       "title": "Not found",
+                     *       "type": "urn:gpu-task-manager:problem:not-found"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "code": "not-found",
+                     *       "detail": "There is nothing under this address that you may see. Check the id.",
+                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                     *       "status": 404,
+                     *       "title": "Not found",
+                     *       "type": "urn:gpu-task-manager:problem:not-found"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "code": "not-found",
+                     *       "detail": "There is nothing under this address that you may see. Check the id.",
+                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                     *       "status": 404,
+                     *       "title": "Not found",
+                     *       "type": "urn:gpu-task-manager:problem:not-found"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "code": "not-found",
+                     *       "detail": "There is nothing under this address that you may see. Check the id.",
+                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                     *       "status": 404,
+                     *       "title": "Not found",
+                     *       "type": "urn:gpu-task-manager:problem:not-found"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    report_waiting: {
+        parameters: {
+            query?: {
+                /** @description A row for each of these. */
+                group?: "month" | "gpu_type";
+                format?: "json" | "csv";
+                /** @description The first day. */
+                from?: string | null;
+                /** @description The last day. */
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "approved": 1,
+                     *         "decision_p50_seconds": 1,
+                     *         "decision_p95_seconds": 1,
+                     *         "jalali_month": "text",
+                     *         "jobs": 1,
+                     *         "period_end": "2026-11-23T12:00:00Z",
+                     *         "period_start": "2026-11-23T12:00:00Z",
+                     *         "rejected": 1,
+                     *         "start_p50_seconds": 1,
+                     *         "start_p95_seconds": 1,
+                     *         "started": 1,
+                     *         "total_p50_seconds": 1,
+                     *         "total_p95_seconds": 1
+                     *       }
+                     *     ]
+                     */
+                    "application/json": components["schemas"]["MonthOfWaits"][] | components["schemas"]["GpuTypeOfWaits"][];
                     "text/csv": unknown;
                 };
             };
@@ -5275,7 +5510,17 @@ export interface operations {
                      * @example {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
                      *       "expires_in": 900,
-                     *       "token_type": "bearer"
+                     *       "token_type": "bearer",
+                     *       "user": {
+                     *         "created_at": "2026-11-23T12:00:00Z",
+                     *         "email": "sara@example.com",
+                     *         "full_name": "Sara Ahmadi",
+                     *         "id": 7,
+                     *         "is_active": true,
+                     *         "is_admin": false,
+                     *         "locale": "fa",
+                     *         "updated_at": "2026-11-23T12:00:00Z"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["TokenRead"];
@@ -5998,7 +6243,17 @@ export interface operations {
                      * @example {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
                      *       "expires_in": 900,
-                     *       "token_type": "bearer"
+                     *       "token_type": "bearer",
+                     *       "user": {
+                     *         "created_at": "2026-11-23T12:00:00Z",
+                     *         "email": "sara@example.com",
+                     *         "full_name": "Sara Ahmadi",
+                     *         "id": 7,
+                     *         "is_active": true,
+                     *         "is_admin": false,
+                     *         "locale": "fa",
+                     *         "updated_at": "2026-11-23T12:00:00Z"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["TokenRead"];
