@@ -41,11 +41,12 @@ async def running_chromium() -> AsyncIterator[Browser]:
 
 
 async def new_context(browser: Browser, base_url: str, language: Language, theme: Theme, width: int) -> BrowserContext:
-    """A browser of one's own: who has it reads this language, prefers this theme, and lives in UTC."""
+    """A browser of one's own. Who has it reads this language, likes this theme and no motion, and lives in UTC."""
     return await browser.new_context(
         base_url=base_url,
         locale={"fa": "fa-IR", "en": "en-GB"}[language],
         timezone_id="UTC",
         color_scheme=theme,
+        reduced_motion="reduce",
         viewport={"width": width, "height": HEIGHTS.get(width, 800)},
     )

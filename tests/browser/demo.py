@@ -105,8 +105,8 @@ SCENES = (
         7, RESEARCHER, JobRequest("gan-faces-256", "A100", 1, 2 * HOUR, WORK[7][1]), "cancel", "Sent twice by mistake."
     ),
     Scene(6.5, "reza.karimi", JobRequest("diffusion-ablation-41", "A100", 4, 12 * HOUR, WORK[6][1]), "start"),
-    Scene(5.2, "emily.chen", JobRequest("gan-faces-512", "A100", 4, 12 * HOUR, WORK[7][1]), "start"),
-    Scene(4.9, "negar.mousavi", JobRequest("bert-fa-large", "A100", 4, 12 * HOUR, WORK[1][1]), "start"),
+    Scene(5.2, "emily.chen", JobRequest("gan-faces-512", "V100", 2, 12 * HOUR, WORK[7][1]), "start"),
+    Scene(4.9, "negar.mousavi", JobRequest("bert-fa-large", "A100", 8, 12 * HOUR, WORK[1][1]), "start"),
     Scene(
         3,
         RESEARCHER,
@@ -248,7 +248,7 @@ class History:
 
     def _plan_these_days(self, end: datetime) -> None:
         self._at(end - timedelta(days=4), self._change_quotas)
-        self._at(end - timedelta(days=2), partial(self._drain, "node3", 2))
+        self._at(end - timedelta(days=2), partial(self._drain, "node2", 7))
         for scene in SCENES:
             self._at(end - timedelta(hours=scene.hours_ago), partial(self._play, scene))
 

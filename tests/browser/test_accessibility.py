@@ -1,0 +1,122 @@
+"""Every page, with data on it, in both languages and themes, on wide and narrow screens: no barriers, no slips."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, ViewportSize
+
+from tests.browser.axe import barriers
+from tests.browser.chromium import HEIGHTS, Language
+from tests.browser.conftest import Visitor
+from tests.browser.demo import ENVIRONMENT, Lab, make_lab, read_lab
+from tests.browser.pages import FRONTEND, PageOfOurs, pages_of_ours, settled
+from tests.browser.service import Service, serving
+from tests.conftest import cloned
+
+pytestmark = pytest.mark.anyio
+
+KEYS = set(json.loads((FRONTEND / "locales" / "en.json").read_text(encoding="utf-8")))
+SLIPS = re.compile(r"\bundefined\b|\bNaN\b|\[object|Invalid Date|\bnull\b|\{[a-z_]+\}")
+"""What a page shows when a value is missing, or not yet text."""
+TEXTS = """() => {
+  const attributes = ["aria-label", "title", "placeholder", "alt"];
+  const spoken = [...document.querySelectorAll(attributes.map((name) => `[${name}]`).join())];
+  return [
+    document.title,
+    ...document.body.innerText.split("\\n"),
+    ...spoken.flatMap((element) => attributes.map((name) => element.getAttribute(name) ?? "")),
+  ];
+}"""
+
+
+@pytest.fixture(scope="module")
+def demo_database_url(server_url: str, template: str, worker_id: str) -> Iterator[str]:
+    with cloned(server_url, template, f"{template}_{worker_id}_demo") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def demo(demo_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    directory: Path = tmp_path_factory.mktemp("demo")
+    await make_lab(demo_database_url, directory)
+    async with serving(demo_database_url, directory, ENVIRONMENT) as service:
+        yield service
+
+
+@pytest.fixture
+def service(demo: Service) -> Service:
+    """The lab's in place of the empty one; nobody here changes anything."""
+    return demo
+
+
+@pytest.fixture
+async def lab(demo: Service) -> Lab:
+    return await read_lab(demo.state)
+
+
+@pytest.mark.parametrize("language", ["fa", "en"])
+@pytest.mark.parametrize("shown", pages_of_ours(), ids=lambda page: page.name)
+async def test_a_page_has_no_barriers(visitor: Visitor, lab: Lab, shown: PageOfOurs, language: Language) -> None:
+    page = await visitor(shown.visitor(lab), language=language)
+    await page.goto(shown.address(lab))
+    await settled(page)
+    assert page.url.endswith(shown.address(lab))
+
+    assert await page.evaluate("() => [document.documentElement.lang, document.documentElement.dir]") == [
+        language,
+        {"fa": "rtl", "en": "ltr"}[language],
+    ]
+    assert await page.locator("h1").count() == 1
+    assert slips(await page.evaluate(TEXTS)) == []
+
+    for theme, width in product(("light", "dark"), (1280, 360)):
+        await page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        await page.evaluate("(theme) => { document.documentElement.dataset.bsTheme = theme }", theme)
+        await page.set_viewport_size(ViewportSize(width=width, height=HEIGHTS[width]))
+        await settled(page)
+        assert await barriers(page) == [], f"{theme}, {width} px"
+        assert await overflowing(page) == [], f"{theme}, {width} px"
+
+
+async def test_what_is_wrong_is_found(visitor: Visitor) -> None:
+    page = await visitor(width=360)
+    await page.goto("/ui/login.html")
+    await settled(page)
+    await page.evaluate(
+        """() => {
+          document.querySelector("label").remove();
+          document.querySelector("h1").append(" login.title undefined");
+          const text = document.querySelector(".soft");
+          Object.assign(text.style, { color: "#eee", background: "#fff", inlineSize: "500px" });
+        }"""
+    )
+    assert {line.partition(":")[0] for line in await barriers(page)} >= {"label", "color-contrast"}
+    assert await overflowing(page) != []
+    assert slips(await page.evaluate(TEXTS)) != []
+    assert slips(["login.title"]) == ["login.title"]
+    assert slips(["From node1.lab.example, at 12.30"]) == []
+
+
+def slips(texts: list[str]) -> list[str]:
+    return [text for text in texts if SLIPS.search(text) or not KEYS.isdisjoint(re.findall(r"[a-z_]+(?:\.\w+)+", text))]
+
+
+async def overflowing(page: Page) -> list[str]:
+    """What makes the whole page scroll sideways."""
+    found: list[str] = await page.evaluate(
+        """() => {
+          const width = document.documentElement.clientWidth;
+          if (document.documentElement.scrollWidth <= width) return [];
+          return [...document.body.querySelectorAll("*")]
+            .filter((element) => {
+              const box = element.getBoundingClientRect();
+              return box.width > 0 && (box.right > width + 1 || box.left < -1);
+            })
+            .map((element) => `${element.localName}#${element.id}.${element.className}`);
+        }"""
+    )
+    return found
