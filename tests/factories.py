@@ -103,6 +103,11 @@ async def approve_job(state: AppState, job_id: int, admin: Person) -> JobRow:
         return await jobs.approve(connection, admin.caller, job_id, note=None, now=state.clock(), origin=ORIGIN)
 
 
+async def reject_job(state: AppState, job_id: int, admin: Person) -> JobRow:
+    async with state.database.transaction() as connection:
+        return await jobs.reject(connection, admin.caller, job_id, reason="Too long", now=state.clock(), origin=ORIGIN)
+
+
 async def start_job(state: AppState, job_id: int, admin: Person) -> JobRow:
     """RUNNING in the database, with GPUs; nothing is launched before a dispatcher does it."""
     async with state.database.transaction() as connection:

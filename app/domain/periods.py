@@ -46,6 +46,11 @@ class MonthRule:
             yield Period(begin, period.ends_at)
             begin = period.ends_at
 
+    def periods_between(self, since: datetime, until: datetime) -> list[Period]:
+        """The whole months that the span touches; at least the one that holds `since`."""
+        first = self.period_at(since)
+        return [first, *self.periods_since(first.ends_at, until)]
+
     def _month_of(self, instant: datetime) -> tuple[int, int]:
         local = instant.astimezone(self.zone)
         if self.calendar is Calendar.JALALI:
@@ -58,6 +63,17 @@ class MonthRule:
         first = jdatetime.date(year, month, 1).togregorian() if self.calendar is Calendar.JALALI else None
         local_year, local_month, day = (first.year, first.month, first.day) if first else (year, month, 1)
         return datetime(local_year, local_month, day, tzinfo=self.zone).astimezone(UTC)
+
+
+def jalali_month(instant: datetime, zone: tzinfo) -> str:
+    """The Persian month of a local day, such as `1405-09`."""
+    return jalali_day(instant, zone)[:7]
+
+
+def jalali_day(instant: datetime, zone: tzinfo) -> str:
+    """The local day by the Persian calendar, such as `1405-09-02`."""
+    day = jdatetime.date.fromgregorian(date=instant.astimezone(zone).date())
+    return f"{day.year:04}-{day.month:02}-{day.day:02}"
 
 
 def _next_month(year: int, month: int) -> tuple[int, int]:

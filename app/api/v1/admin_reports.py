@@ -1,27 +1,47 @@
 """Reports for those who answer for the hours."""
 
-from datetime import date, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
+from app.api.days import DaySpan, beginning_of
 from app.api.deps import AdminUser, AppSettings, Autocommit, Now
 from app.api.errors import problems
-from app.domain.quota import hours_from_seconds
-from app.schemas.people import Person
-from app.schemas.reports import UsageRow
+from app.api.policy import Policy
+from app.schemas.reports import (
+    GpuTypeOfWaits,
+    MonthOfWaits,
+    UsageRow,
+    usage_table,
+    waiting_by_gpu_type_table,
+    waiting_by_month_table,
+)
 from app.schemas.text import RowId
 from app.services import reports
 
 router = APIRouter(prefix="/admin/reports", tags=["admin"])
 
 A_YEAR = timedelta(days=366)
-EARLIEST, LATEST = date(2000, 1, 1), date(2200, 1, 1)
-First = Annotated[
-    date | None, Query(alias="from", ge=EARLIEST, le=LATEST, description="The first day; a year ago by default.")
-]
-Last = Annotated[date | None, Query(alias="to", ge=EARLIEST, le=LATEST, description="The last day; today by default.")]
 CSV_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, "application/json": {}}}}
+Form = Annotated[Literal["json", "csv"], Query(alias="format")]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The instants `[since, until)` that a report is about: by default the year that ends today."""
+
+    since: datetime
+    until: datetime
+
+
+async def get_span(days: DaySpan, settings: AppSettings, now: Now) -> Span:
+    tomorrow = now.astimezone(settings.zone).date() + timedelta(days=1)
+    return Span(since=days.since or now - A_YEAR, until=days.until or beginning_of(tomorrow, settings.zone))
+
+
+ReportSpan = Annotated[Span, Depends(get_span)]
 
 
 @router.get("/usage", response_model=list[UsageRow], responses=problems(401, 403, 422, 503) | CSV_ANSWER)
@@ -29,30 +49,46 @@ async def report_usage(
     _admin: AdminUser,
     connection: Autocommit,
     settings: AppSettings,
-    now: Now,
-    first: First = None,
-    last: Last = None,
+    span: ReportSpan,
     user: Annotated[RowId | None, Query(description="Only this user.")] = None,
-    form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+    form: Form = "json",
 ) -> list[UsageRow] | Response:
-    """GPU-hours by user and month: granted, used, and reserved by jobs that have not ended."""
-    since = datetime.combine(first, time(), settings.zone) if first else now - A_YEAR
-    until = datetime.combine(last, time(), settings.zone) + timedelta(days=1) if last else now
-    rows = await reports.usage(connection, since=since, until=until, user_id=user)
-    if form == "csv":
-        disposition = {"Content-Disposition": 'attachment; filename="gpu-usage.csv"'}
-        content = reports.usage_csv(rows, settings.zone)
-        return Response(content, media_type="text/csv; charset=utf-8", headers=disposition)
-    return [
-        UsageRow(
-            user=Person(id=row.user_id, full_name=row.full_name, email=row.email),
-            period_start=row.starts_at,
-            period_end=row.ends_at,
-            jalali_month=reports.jalali_month(row.starts_at, settings.zone),
-            limit_hours=hours_from_seconds(row.limit_seconds),
-            used_hours=hours_from_seconds(row.used_seconds),
-            reserved_hours=hours_from_seconds(row.reserved_seconds),
-            finished_jobs=row.finished_jobs,
-        )
-        for row in rows
-    ]
+    """GPU-hours by user and month: granted, used, and reserved by jobs that have not ended.
+
+    Of the months that the days from `from` (a year ago by default) to `to` (today) touch.
+    """
+    found = await reports.usage(connection, since=span.since, until=span.until, user_id=user)
+    rows = [UsageRow.of(row, settings.zone) for row in found]
+    return _csv("gpu-usage", usage_table(rows, settings.zone)) if form == "csv" else rows
+
+
+@router.get(
+    "/waiting",
+    response_model=list[MonthOfWaits] | list[GpuTypeOfWaits],
+    responses=problems(401, 403, 422, 503) | CSV_ANSWER,
+)
+async def report_waiting(
+    _admin: AdminUser,
+    connection: Autocommit,
+    settings: AppSettings,
+    policy: Policy,
+    span: ReportSpan,
+    group: Annotated[Literal["month", "gpu_type"], Query(description="A row for each of these.")] = "month",
+    form: Form = "json",
+) -> list[MonthOfWaits] | list[GpuTypeOfWaits] | Response:
+    """How long jobs waited for their decision and for their start, and how many were approved and rejected.
+
+    Of the jobs submitted on the days from `from` (a year ago by default) to `to` (today).
+    """
+    if group == "gpu_type":
+        found = await reports.waiting_by_gpu_type(connection, since=span.since, until=span.until)
+        types = [GpuTypeOfWaits.of(row) for row in found]
+        return _csv("waiting-by-gpu-type", waiting_by_gpu_type_table(types)) if form == "csv" else types
+    by_month = await reports.waiting_by_month(connection, since=span.since, until=span.until, rule=policy.months)
+    months = [MonthOfWaits.of(month, row, settings.zone) for month, row in by_month]
+    return _csv("waiting-by-month", waiting_by_month_table(months, settings.zone)) if form == "csv" else months
+
+
+def _csv(name: str, content: str) -> Response:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(content, media_type="text/csv; charset=utf-8", headers=disposition)
