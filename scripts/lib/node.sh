@@ -2,19 +2,20 @@
 #
 #   node_modules/installed-package-lock.json      the lock as it was installed
 
-NODE_TESTED="18.19"
-
 # Why the tools cannot run here, and how to get what they need; nothing if they can.
 node_missing() {
-    how="install Node $NODE_TESTED or newer and npm (Debian: apt-get install nodejs npm)"
+    how="install Node 18.19 or newer and npm (Debian: apt-get install nodejs npm)"
     if ! command -v node >/dev/null; then
         echo "Node is not installed: $how"
-    elif ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 18 || (a === 18 && b >= 19) ? 0 : 1)'; then
+    elif ! node -e "$NODE_IS_NEW_ENOUGH"; then
         echo "Node $(node --version) is too old: $how"
     elif ! command -v npm >/dev/null; then
         echo "npm is not installed: $how"
     fi
 }
+NODE_IS_NEW_ENOUGH='
+    const [major, minor] = process.versions.node.split(".").map(Number);
+    process.exit(major > 18 || (major === 18 && minor >= 19) ? 0 : 1);'
 
 # use_node_tools: make node_modules hold what package-lock.json names. Nothing that came is run while installing.
 use_node_tools() {
