@@ -1,0 +1,108 @@
+"""Pages change by themselves: by one stream for all tabs, without a gap, and by polling where no stream comes."""
+
+import pytest
+from playwright.async_api import BrowserContext, Page, Request, expect
+
+from tests.browser.conftest import Visitor
+from tests.browser.service import Service
+from tests.browser.trouble import Trouble
+from tests.factories import Person
+from tests.services.desk import Desk
+
+pytestmark = pytest.mark.anyio
+
+AWAY = ("failed: ", "answer: 50")
+
+
+async def dashboard(context: BrowserContext) -> Page:
+    page = await context.new_page()
+    await page.goto("/ui/index.html")
+    return page
+
+
+async def test_a_decision_shows_without_a_reload(visitor: Visitor, user: Person, admin: Person, desk: Desk) -> None:
+    job_id = await desk.submit(user, command="sleep 3600")
+    page = await visitor(user)
+    await page.goto("/ui/index.html")
+    status = page.locator(".job-cards .status")
+    await expect(status).to_have_text("Pending")
+    await expect(page.locator(".live-live")).to_be_visible()
+    await desk.approve(admin, job_id)
+    await expect(status).to_have_text("Approved")
+    await desk.start(admin, job_id)
+    await expect(status).to_have_text("Running")
+    await expect(page.locator(".figure")).to_have_text("999")
+    await expect(page.locator(".job-cards")).to_have_count(0)
+
+
+async def test_tabs_share_one_stream_and_another_takes_over(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk
+) -> None:
+    job_id = await desk.submit(user)
+    first = await visitor(user)
+    streams: list[Request] = []
+    first.context.on("request", lambda request: streams.append(request) if "/events" in request.url else None)
+    await first.goto("/ui/index.html")
+    await expect(first.locator(".live-live")).to_be_visible()
+    second = await dashboard(first.context)
+    await expect(second.locator(".job-cards .status")).to_have_text("Pending")
+    await desk.approve(admin, job_id)
+    for page in (first, second):
+        await expect(page.locator(".job-cards .status")).to_have_text("Approved")
+    await expect(second.locator(".live-live")).to_be_visible()
+    assert len(streams) == 1
+    await first.close()
+    await desk.cancel(user, job_id)
+    await expect(second.locator(".job-cards")).to_have_count(0)
+    assert len(streams) == 2
+
+
+async def test_a_restart_of_the_service_leaves_no_gap(
+    visitor: Visitor, service: Service, user: Person, admin: Person, desk: Desk, trouble: Trouble
+) -> None:
+    trouble.allow(*AWAY)
+    job_id = await desk.submit(user)
+    page = await visitor(user)
+    await page.goto("/ui/index.html")
+    await expect(page.locator(".live-live")).to_be_visible()
+    await service.stop()
+    await expect(page.locator(".live-live")).to_have_count(0)
+    await desk.approve(admin, job_id)
+    await service.start()
+    await expect(page.locator(".job-cards .status")).to_have_text("Approved")
+    await expect(page.locator(".live-live")).to_be_visible()
+
+
+async def test_a_paused_page_stands_still_and_catches_up(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk
+) -> None:
+    job_id = await desk.submit(user)
+    page = await visitor(user)
+    await page.goto("/ui/index.html")
+    other = await dashboard(page.context)
+    await expect(page.locator(".live-live")).to_be_visible()
+    await page.click(".live-badge")
+    await expect(page.locator(".live-paused")).to_be_visible()
+    await desk.approve(admin, job_id)
+    await expect(other.locator(".job-cards .status")).to_have_text("Approved")
+    await expect(page.locator(".job-cards .status")).to_have_text("Pending")
+    await page.click(".live-badge")
+    await expect(page.locator(".job-cards .status")).to_have_text("Approved")
+
+
+async def test_without_a_stream_the_page_asks_now_and_then(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk, trouble: Trouble
+) -> None:
+    trouble.allow("failed: GET /api/v1/events")
+    job_id = await desk.submit(user)
+    page = await visitor(user)
+    await page.clock.install()
+    await page.route("**/api/v1/events", lambda route: route.abort())
+    await page.goto("/ui/index.html")
+    await expect(page.locator(".job-cards .status")).to_have_text("Pending")
+    for _ in range(4):
+        await page.clock.fast_forward(10_000)
+    await expect(page.locator(".live-polling")).to_be_visible()
+    await desk.approve(admin, job_id)
+    await page.clock.fast_forward(60_000)
+    await expect(page.locator(".job-cards .status")).to_have_text("Approved")
