@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/audit/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Every word that `action` may be, in alphabetical order
+         * @description Every word that `action` may be, in alphabetical order.
+         */
+        get: operations["list_audit_actions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/gpus": {
         parameters: {
             query?: never;
@@ -514,6 +534,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Your live sessions: this one first, then those used last, 100 at most
+         * @description Your live sessions: this one first, then those used last, 100 at most.
+         */
+        get: operations["list_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions/end-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign out everywhere but here. The tokens of all other sessions are refused from now on
+         * @description Sign out everywhere but here. The tokens of all other sessions are refused from now on.
+         */
+        post: operations["end_other_sessions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End one of your sessions. Its tokens are refused from now on
+         * @description End one of your sessions. Its tokens are refused from now on.
+         */
+        delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -862,14 +942,17 @@ export interface components {
             note?: string | null;
         };
         /**
+         * AuditAction
+         * @description To whom or what it was done comes before the point, or what kind of act it was.
+         * @enum {string}
+         */
+        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.promoted" | "user.registered" | "user.renamed";
+        /**
          * AuditRead
          * @description One act: who, what, to whom, from where. Either `actor` or `actor_process` is there, never both.
          */
         AuditRead: {
-            /**
-             * Action
-             * @example user.promoted
-             */
+            /** Action */
             action: string;
             actor: components["schemas"]["Person"] | null;
             /**
@@ -877,22 +960,14 @@ export interface components {
              * @description A program, such as `cli:root` or `dispatcher:7`.
              */
             actor_process: string | null;
-            /**
-             * Address
-             * @example 192.0.2.10
-             */
+            /** Address */
             address: string | null;
             /**
              * At
              * Format: date-time
              */
             at: string;
-            /**
-             * Details
-             * @example {
-             *       "email": "sara@example.com"
-             *     }
-             */
+            /** Details */
             details: {
                 [key: string]: unknown;
             };
@@ -903,15 +978,9 @@ export interface components {
              * @description Names the request in the service's logs.
              */
             request_id: string | null;
-            /**
-             * Target Id
-             * @example 7
-             */
+            /** Target Id */
             target_id: number | null;
-            /**
-             * Target Type
-             * @example user
-             */
+            /** Target Type */
             target_type: string;
         };
         /** Body_login */
@@ -977,10 +1046,7 @@ export interface components {
         };
         /** DrainRequest */
         DrainRequest: {
-            /**
-             * Reason
-             * @example Fan replacement
-             */
+            /** Reason */
             reason: string;
         };
         /**
@@ -1000,15 +1066,11 @@ export interface components {
          * @description One field that cannot be accepted. It never repeats what was sent.
          */
         FieldProblem: {
-            /**
-             * Message
-             * @example This must be at least 1.
-             */
+            /** Message */
             message: string;
             /**
              * Pointer
              * @description JSON pointer into the body; parameters stand under `/query`, `/path` and `/header`.
-             * @example /num_gpus
              */
             pointer: string;
         };
@@ -1130,7 +1192,6 @@ export interface components {
             /**
              * Lease Age Seconds
              * @description Since the dispatcher last renewed its lease.
-             * @example 1.2
              */
             lease_age_seconds: number | null;
             /**
@@ -1144,10 +1205,7 @@ export interface components {
              * @constant
              */
             status?: "ok";
-            /**
-             * Version
-             * @example 0.1.0
-             */
+            /** Version */
             version: string;
         };
         /**
@@ -1181,10 +1239,7 @@ export interface components {
          * @description A request to run a command on GPUs. `estimated_hours` is the wall-time limit at which the run is stopped.
          */
         JobCreate: {
-            /**
-             * Command
-             * @example python train.py --epochs 10
-             */
+            /** Command */
             command: string;
             /** Data Location */
             data_location?: string | null;
@@ -1193,10 +1248,7 @@ export interface components {
              * @default 1
              */
             estimated_hours?: number;
-            /**
-             * Gpu Type
-             * @example A100
-             */
+            /** Gpu Type */
             gpu_type: string;
             /**
              * Is Sensitive
@@ -1205,10 +1257,7 @@ export interface components {
             is_sensitive?: boolean;
             /** Justification */
             justification?: string | null;
-            /**
-             * Name
-             * @example train-resnet
-             */
+            /** Name */
             name: string;
             /**
              * Num Gpus
@@ -1383,14 +1432,12 @@ export interface components {
             /**
              * Current Password
              * Format: password
-             * @example the old one
              */
             current_password: string;
             /**
              * New Password
              * Format: password
              * @description 8 to 128 characters of any kind, and not a common one.
-             * @example correct horse battery staple
              */
             new_password: string;
         };
@@ -1406,14 +1453,6 @@ export interface components {
         /**
          * Problem
          * @description Further members carry the facts of the refusal, such as `needed_hours` and `available_hours`.
-         * @example {
-         *       "code": "not-found",
-         *       "detail": "There is nothing under this address that you may see. Check the id.",
-         *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-         *       "status": 404,
-         *       "title": "Not found",
-         *       "type": "urn:gpu-task-manager:problem:not-found"
-         *     }
          */
         Problem: {
             /**
@@ -1465,7 +1504,6 @@ export interface components {
             /**
              * Locale
              * @description The language of messages.
-             * @example fa
              */
             locale?: ("fa" | "en") | null;
         };
@@ -1476,10 +1514,7 @@ export interface components {
         QuotaAdjustment: {
             /** Hours */
             hours: number;
-            /**
-             * Reason
-             * @example Thesis deadline
-             */
+            /** Reason */
             reason: string;
         };
         /**
@@ -1547,10 +1582,7 @@ export interface components {
         QuotaUpdate: {
             /** Limit Hours */
             limit_hours: number;
-            /**
-             * Reason
-             * @example Thesis deadline
-             */
+            /** Reason */
             reason: string;
         };
         /**
@@ -1571,7 +1603,6 @@ export interface components {
             /**
              * Email
              * Format: email
-             * @example sara@example.com
              */
             email: string;
             /** Full Name */
@@ -1580,7 +1611,6 @@ export interface components {
              * Password
              * Format: password
              * @description 8 to 128 characters of any kind, and not a common one.
-             * @example correct horse battery staple
              */
             password: string;
         };
@@ -1590,16 +1620,49 @@ export interface components {
             reason: string;
         };
         /**
+         * SessionRead
+         * @description One sign-in of yours that has not ended. Where it was opened is as the browser and the network told it.
+         */
+        SessionRead: {
+            /** Address */
+            address: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Current
+             * @description Whether it is the one that asks.
+             */
+            current: boolean;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Last Used At
+             * Format: date-time
+             * @description When it was renewed last. One in use is, every few minutes.
+             */
+            last_used_at: string;
+            /** User Agent */
+            user_agent: string | null;
+        };
+        /**
          * StandingRead
          * @description What an approver wants to know of a person: what is left of the month, and the jobs so far by status.
          */
         StandingRead: {
             counts: components["schemas"]["JobCounts"];
             quota: components["schemas"]["QuotaRead"];
-            /**
-             * User Id
-             * @example 7
-             */
+            /** User Id */
             user_id: number;
         };
         /**
@@ -1607,15 +1670,9 @@ export interface components {
          * @description Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds; `user` is who is signed in.
          */
         TokenRead: {
-            /**
-             * Access Token
-             * @example eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl
-             */
+            /** Access Token */
             access_token: string;
-            /**
-             * Expires In
-             * @example 900
-             */
+            /** Expires In */
             expires_in: number;
             /**
              * Token Type
@@ -1662,20 +1719,11 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
-            /**
-             * Email
-             * @example sara@example.com
-             */
+            /** Email */
             email: string;
-            /**
-             * Full Name
-             * @example سارا محمدی
-             */
+            /** Full Name */
             full_name: string | null;
-            /**
-             * Id
-             * @example 7
-             */
+            /** Id */
             id: number;
             /** Is Active */
             is_active: boolean;
@@ -1696,15 +1744,9 @@ export interface components {
         UserUpdate: {
             /** Full Name */
             full_name?: string | null;
-            /**
-             * Is Active
-             * @example true
-             */
+            /** Is Active */
             is_active?: boolean | null;
-            /**
-             * Is Admin
-             * @example true
-             */
+            /** Is Admin */
             is_admin?: boolean | null;
         };
         /**
@@ -1745,15 +1787,19 @@ export interface operations {
     list_audit_entries: {
         parameters: {
             query?: {
+                /** @description Rows in a page. */
+                limit?: number;
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
                 action?: string | null;
                 /** @description The number of the user who acted. */
                 actor?: number | null;
                 target_type?: string | null;
                 target_id?: number | null;
-                /** @description Rows in a page. */
-                limit?: number;
-                /** @description From the `Link` header of the page before. */
-                cursor?: string | null;
+                /** @description The first day. */
+                from?: string | null;
+                /** @description The last day. */
+                to?: string | null;
             };
             header?: never;
             path?: never;
@@ -1767,124 +1813,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "action": "user.promoted",
-                     *         "actor": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "actor_process": "text",
-                     *         "address": "text",
-                     *         "at": "2026-11-23T12:00:00Z",
-                     *         "details": {
-                     *           "email": "sara@example.com"
-                     *         },
-                     *         "id": 1,
-                     *         "request_id": "text",
-                     *         "target_id": 1,
-                     *         "target_type": "user"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["AuditRead"][];
                 };
             };
-            /** @description Unauthorized */
-            401: {
+        };
+    };
+    list_audit_actions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["AuditAction"][];
                 };
             };
         };
@@ -1904,133 +1853,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "drain_reason": "text",
-                     *         "drained_at": "2026-11-23T12:00:00Z",
-                     *         "drained_by": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "executor": "text",
-                     *         "gpu_type": "A100",
-                     *         "id": 1,
-                     *         "index": 1,
-                     *         "job": {
-                     *           "id": 1,
-                     *           "name": "train-resnet",
-                     *           "owner": {
-                     *             "email": "sara@example.org",
-                     *             "full_name": "Sara Ahmadi",
-                     *             "id": 1
-                     *           }
-                     *         },
-                     *         "last_seen_at": "2026-11-23T12:00:00Z",
-                     *         "memory_bytes": 85899345920,
-                     *         "node": "node1",
-                     *         "state": "FREE",
-                     *         "uuid": "GPU-5c1b7f5e-5d0c-5b0e-8f0a-0c9c1d2b3a4f"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["GpuRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2047,11 +1870,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "reason": "Fan replacement"
-                 *     }
-                 */
                 "application/json": components["schemas"]["DrainRequest"];
             };
         };
@@ -2062,207 +1880,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "drain_reason": "text",
-                     *       "drained_at": "2026-11-23T12:00:00Z",
-                     *       "drained_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "executor": "text",
-                     *       "gpu_type": "A100",
-                     *       "id": 1,
-                     *       "index": 1,
-                     *       "job": {
-                     *         "id": 1,
-                     *         "name": "train-resnet",
-                     *         "owner": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         }
-                     *       },
-                     *       "last_seen_at": "2026-11-23T12:00:00Z",
-                     *       "memory_bytes": 85899345920,
-                     *       "node": "node1",
-                     *       "state": "FREE",
-                     *       "uuid": "GPU-5c1b7f5e-5d0c-5b0e-8f0a-0c9c1d2b3a4f"
-                     *     }
-                     */
                     "application/json": components["schemas"]["GpuRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2285,150 +1903,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "drain_reason": "text",
-                     *       "drained_at": "2026-11-23T12:00:00Z",
-                     *       "drained_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "executor": "text",
-                     *       "gpu_type": "A100",
-                     *       "id": 1,
-                     *       "index": 1,
-                     *       "job": {
-                     *         "id": 1,
-                     *         "name": "train-resnet",
-                     *         "owner": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         }
-                     *       },
-                     *       "last_seen_at": "2026-11-23T12:00:00Z",
-                     *       "memory_bytes": 85899345920,
-                     *       "node": "node1",
-                     *       "state": "FREE",
-                     *       "uuid": "GPU-5c1b7f5e-5d0c-5b0e-8f0a-0c9c1d2b3a4f"
-                     *     }
-                     */
                     "application/json": components["schemas"]["GpuRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2466,156 +1941,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "actions": [
-                     *           "approve"
-                     *         ],
-                     *         "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *         "charged_gpu_hours": 3.2,
-                     *         "command": "python train.py --epochs 10",
-                     *         "created_at": "2026-11-23T12:00:00Z",
-                     *         "data_location": "/data/imagenet",
-                     *         "decided_at": "2026-11-23T12:00:00Z",
-                     *         "decided_by": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "decision_note": "text",
-                     *         "error_message": "text",
-                     *         "estimated_hours": 4,
-                     *         "executor": "text",
-                     *         "exit_code": 1,
-                     *         "exit_signal": 1,
-                     *         "finished_at": "2026-11-23T12:00:00Z",
-                     *         "gpu_type": "A100",
-                     *         "gpus": [
-                     *           {
-                     *             "index": 1,
-                     *             "node": "node1"
-                     *           }
-                     *         ],
-                     *         "id": 1,
-                     *         "is_sensitive": false,
-                     *         "justification": "Baseline for the paper, due on Friday",
-                     *         "name": "train-resnet",
-                     *         "num_gpus": 2,
-                     *         "owner": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "progress": 0.4,
-                     *         "reason": "EXITED",
-                     *         "reason_text": "text",
-                     *         "reserved_gpu_hours": 8,
-                     *         "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *         "started_at": "2026-11-23T12:00:00Z",
-                     *         "status": "PENDING",
-                     *         "updated_at": "2026-11-23T12:00:00Z",
-                     *         "user_id": 1,
-                     *         "wait_reason": "AWAITING_DECISION"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["JobRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2635,113 +1961,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "APPROVED": 1,
-                     *       "CANCELLED": 1,
-                     *       "COMPLETED": 1,
-                     *       "FAILED": 1,
-                     *       "PENDING": 1,
-                     *       "REJECTED": 1,
-                     *       "RUNNING": 1
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobCounts"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2755,17 +1975,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "decisions": [
-                 *         {
-                 *           "action": "approve",
-                 *           "job_id": 1,
-                 *           "note": "Fine, but please checkpoint every hour"
-                 *         }
-                 *       ]
-                 *     }
-                 */
                 "application/json": components["schemas"]["DecisionsRequest"];
             };
         };
@@ -2776,221 +1985,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "job": {
-                     *           "actions": [
-                     *             "approve"
-                     *           ],
-                     *           "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *           "charged_gpu_hours": 3.2,
-                     *           "command": "python train.py --epochs 10",
-                     *           "created_at": "2026-11-23T12:00:00Z",
-                     *           "data_location": "/data/imagenet",
-                     *           "decided_at": "2026-11-23T12:00:00Z",
-                     *           "decided_by": {
-                     *             "email": "sara@example.org",
-                     *             "full_name": "Sara Ahmadi",
-                     *             "id": 1
-                     *           },
-                     *           "decision_note": "text",
-                     *           "error_message": "text",
-                     *           "estimated_hours": 4,
-                     *           "executor": "text",
-                     *           "exit_code": 1,
-                     *           "exit_signal": 1,
-                     *           "finished_at": "2026-11-23T12:00:00Z",
-                     *           "gpu_type": "A100",
-                     *           "gpus": [
-                     *             {
-                     *               "index": 1,
-                     *               "node": "node1"
-                     *             }
-                     *           ],
-                     *           "id": 1,
-                     *           "is_sensitive": false,
-                     *           "justification": "Baseline for the paper, due on Friday",
-                     *           "name": "train-resnet",
-                     *           "num_gpus": 2,
-                     *           "owner": {
-                     *             "email": "sara@example.org",
-                     *             "full_name": "Sara Ahmadi",
-                     *             "id": 1
-                     *           },
-                     *           "progress": 0.4,
-                     *           "reason": "EXITED",
-                     *           "reason_text": "text",
-                     *           "reserved_gpu_hours": 8,
-                     *           "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *           "started_at": "2026-11-23T12:00:00Z",
-                     *           "status": "PENDING",
-                     *           "updated_at": "2026-11-23T12:00:00Z",
-                     *           "user_id": 1,
-                     *           "wait_reason": "AWAITING_DECISION"
-                     *         },
-                     *         "job_id": 1,
-                     *         "problem": {
-                     *           "code": "text",
-                     *           "detail": "text"
-                     *         },
-                     *         "status": 1
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["DecisionResult"][];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3007,11 +2002,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "Fine, but please checkpoint every hour"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ApproveRequest"] | null;
             };
         };
@@ -3022,249 +2012,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "actions": [
-                     *         "approve"
-                     *       ],
-                     *       "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *       "charged_gpu_hours": 3.2,
-                     *       "command": "python train.py --epochs 10",
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "data_location": "/data/imagenet",
-                     *       "decided_at": "2026-11-23T12:00:00Z",
-                     *       "decided_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "decision_note": "text",
-                     *       "error_message": "text",
-                     *       "estimated_hours": 4,
-                     *       "executor": "text",
-                     *       "exit_code": 1,
-                     *       "exit_signal": 1,
-                     *       "finished_at": "2026-11-23T12:00:00Z",
-                     *       "gpu_type": "A100",
-                     *       "gpus": [
-                     *         {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         }
-                     *       ],
-                     *       "id": 1,
-                     *       "is_sensitive": false,
-                     *       "justification": "Baseline for the paper, due on Friday",
-                     *       "name": "train-resnet",
-                     *       "num_gpus": 2,
-                     *       "owner": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "progress": 0.4,
-                     *       "reason": "EXITED",
-                     *       "reason_text": "text",
-                     *       "reserved_gpu_hours": 8,
-                     *       "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *       "started_at": "2026-11-23T12:00:00Z",
-                     *       "status": "PENDING",
-                     *       "updated_at": "2026-11-23T12:00:00Z",
-                     *       "user_id": 1,
-                     *       "wait_reason": "AWAITING_DECISION"
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3281,11 +2029,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "reason": "Use the T4s for this size"
-                 *     }
-                 */
                 "application/json": components["schemas"]["RejectRequest"] | null;
             };
         };
@@ -3296,249 +2039,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "actions": [
-                     *         "approve"
-                     *       ],
-                     *       "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *       "charged_gpu_hours": 3.2,
-                     *       "command": "python train.py --epochs 10",
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "data_location": "/data/imagenet",
-                     *       "decided_at": "2026-11-23T12:00:00Z",
-                     *       "decided_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "decision_note": "text",
-                     *       "error_message": "text",
-                     *       "estimated_hours": 4,
-                     *       "executor": "text",
-                     *       "exit_code": 1,
-                     *       "exit_signal": 1,
-                     *       "finished_at": "2026-11-23T12:00:00Z",
-                     *       "gpu_type": "A100",
-                     *       "gpus": [
-                     *         {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         }
-                     *       ],
-                     *       "id": 1,
-                     *       "is_sensitive": false,
-                     *       "justification": "Baseline for the paper, due on Friday",
-                     *       "name": "train-resnet",
-                     *       "num_gpus": 2,
-                     *       "owner": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "progress": 0.4,
-                     *       "reason": "EXITED",
-                     *       "reason_text": "text",
-                     *       "reserved_gpu_hours": 8,
-                     *       "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *       "started_at": "2026-11-23T12:00:00Z",
-                     *       "status": "PENDING",
-                     *       "updated_at": "2026-11-23T12:00:00Z",
-                     *       "user_id": 1,
-                     *       "wait_reason": "AWAITING_DECISION"
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3561,192 +2062,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "actions": [
-                     *         "approve"
-                     *       ],
-                     *       "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *       "charged_gpu_hours": 3.2,
-                     *       "command": "python train.py --epochs 10",
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "data_location": "/data/imagenet",
-                     *       "decided_at": "2026-11-23T12:00:00Z",
-                     *       "decided_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "decision_note": "text",
-                     *       "error_message": "text",
-                     *       "estimated_hours": 4,
-                     *       "executor": "text",
-                     *       "exit_code": 1,
-                     *       "exit_signal": 1,
-                     *       "finished_at": "2026-11-23T12:00:00Z",
-                     *       "gpu_type": "A100",
-                     *       "gpus": [
-                     *         {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         }
-                     *       ],
-                     *       "id": 1,
-                     *       "is_sensitive": false,
-                     *       "justification": "Baseline for the paper, due on Friday",
-                     *       "name": "train-resnet",
-                     *       "num_gpus": 2,
-                     *       "owner": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "progress": 0.4,
-                     *       "reason": "EXITED",
-                     *       "reason_text": "text",
-                     *       "reserved_gpu_hours": 8,
-                     *       "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *       "started_at": "2026-11-23T12:00:00Z",
-                     *       "status": "PENDING",
-                     *       "updated_at": "2026-11-23T12:00:00Z",
-                     *       "user_id": 1,
-                     *       "wait_reason": "AWAITING_DECISION"
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3774,121 +2090,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "finished_jobs": 1,
-                     *         "jalali_month": "text",
-                     *         "limit_hours": 100,
-                     *         "period_end": "2026-11-23T12:00:00Z",
-                     *         "period_start": "2026-11-23T12:00:00Z",
-                     *         "reserved_hours": 25.5,
-                     *         "used_hours": 12,
-                     *         "user": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         }
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["UsageRow"][];
                     "text/csv": unknown;
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3916,122 +2119,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "approved": 1,
-                     *         "decision_p50_seconds": 1,
-                     *         "decision_p95_seconds": 1,
-                     *         "jalali_month": "text",
-                     *         "jobs": 1,
-                     *         "period_end": "2026-11-23T12:00:00Z",
-                     *         "period_start": "2026-11-23T12:00:00Z",
-                     *         "rejected": 1,
-                     *         "start_p50_seconds": 1,
-                     *         "start_p95_seconds": 1,
-                     *         "started": 1,
-                     *         "total_p50_seconds": 1,
-                     *         "total_p95_seconds": 1
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["MonthOfWaits"][] | components["schemas"]["GpuTypeOfWaits"][];
                     "text/csv": unknown;
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4059,116 +2148,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "created_at": "2026-11-23T12:00:00Z",
-                     *         "email": "sara@example.com",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 7,
-                     *         "is_active": true,
-                     *         "is_admin": false,
-                     *         "locale": "fa",
-                     *         "updated_at": "2026-11-23T12:00:00Z"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["UserRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4191,126 +2171,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "counts": {
-                     *           "APPROVED": 1,
-                     *           "CANCELLED": 1,
-                     *           "COMPLETED": 1,
-                     *           "FAILED": 1,
-                     *           "PENDING": 1,
-                     *           "REJECTED": 1,
-                     *           "RUNNING": 1
-                     *         },
-                     *         "quota": {
-                     *           "available_hours": 62.5,
-                     *           "limit_hours": 100,
-                     *           "period_end": "2026-11-23T12:00:00Z",
-                     *           "period_start": "2026-11-23T12:00:00Z",
-                     *           "reserved_hours": 25.5,
-                     *           "used_hours": 12
-                     *         },
-                     *         "user_id": 7
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["StandingRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4333,133 +2194,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "email": "sara@example.com",
-                     *       "full_name": "Sara Ahmadi",
-                     *       "id": 7,
-                     *       "is_active": true,
-                     *       "is_admin": false,
-                     *       "locale": "fa",
-                     *       "updated_at": "2026-11-23T12:00:00Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["UserRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4476,13 +2211,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "full_name": "سارا محمدی",
-                 *       "is_active": true,
-                 *       "is_admin": false
-                 *     }
-                 */
                 "application/json": components["schemas"]["UserUpdate"];
             };
         };
@@ -4493,209 +2221,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "email": "sara@example.com",
-                     *       "full_name": "Sara Ahmadi",
-                     *       "id": 7,
-                     *       "is_active": true,
-                     *       "is_admin": false,
-                     *       "locale": "fa",
-                     *       "updated_at": "2026-11-23T12:00:00Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["UserRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4718,131 +2244,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "available_hours": 62.5,
-                     *       "limit_hours": 100,
-                     *       "period_end": "2026-11-23T12:00:00Z",
-                     *       "period_start": "2026-11-23T12:00:00Z",
-                     *       "reserved_hours": 25.5,
-                     *       "used_hours": 12
-                     *     }
-                     */
                     "application/json": components["schemas"]["QuotaRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4859,12 +2261,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "limit_hours": 100,
-                 *       "reason": "Thesis deadline"
-                 *     }
-                 */
                 "application/json": components["schemas"]["QuotaUpdate"];
             };
         };
@@ -4875,207 +2271,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "available_hours": 62.5,
-                     *       "limit_hours": 100,
-                     *       "period_end": "2026-11-23T12:00:00Z",
-                     *       "period_start": "2026-11-23T12:00:00Z",
-                     *       "reserved_hours": 25.5,
-                     *       "used_hours": 12
-                     *     }
-                     */
                     "application/json": components["schemas"]["QuotaRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5092,12 +2288,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "hours": -1.5,
-                 *       "reason": "Thesis deadline"
-                 *     }
-                 */
                 "application/json": components["schemas"]["QuotaAdjustment"];
             };
         };
@@ -5108,207 +2298,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "available_hours": 62.5,
-                     *       "limit_hours": 100,
-                     *       "period_end": "2026-11-23T12:00:00Z",
-                     *       "period_start": "2026-11-23T12:00:00Z",
-                     *       "reserved_hours": 25.5,
-                     *       "used_hours": 12
-                     *     }
-                     */
                     "application/json": components["schemas"]["QuotaRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5336,143 +2326,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "actor": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "actor_process": "text",
-                     *         "at": "2026-11-23T12:00:00Z",
-                     *         "id": 1,
-                     *         "job_id": 1,
-                     *         "job_name": "train-resnet",
-                     *         "kind": "GRANT",
-                     *         "limit_hours": 100,
-                     *         "note": "Fine, but please checkpoint every hour",
-                     *         "period_start": "2026-11-23T12:00:00Z",
-                     *         "reserved_hours": 25.5,
-                     *         "used_hours": 12
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["QuotaEntryRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5486,16 +2340,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "client_id": "",
-                 *       "client_secret": "",
-                 *       "grant_type": "password",
-                 *       "password": "quiet-River-71-lantern",
-                 *       "scope": "",
-                 *       "username": "sara@example.org"
-                 *     }
-                 */
                 "application/x-www-form-urlencoded": components["schemas"]["Body_login"];
             };
         };
@@ -5506,176 +2350,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
-                     *       "expires_in": 900,
-                     *       "token_type": "bearer",
-                     *       "user": {
-                     *         "created_at": "2026-11-23T12:00:00Z",
-                     *         "email": "sara@example.com",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 7,
-                     *         "is_active": true,
-                     *         "is_admin": false,
-                     *         "locale": "fa",
-                     *         "updated_at": "2026-11-23T12:00:00Z"
-                     *       }
-                     *     }
-                     */
                     "application/json": components["schemas"]["TokenRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5699,63 +2374,6 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
         };
     };
     get_me: {
@@ -5773,95 +2391,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "email": "sara@example.com",
-                     *       "full_name": "Sara Ahmadi",
-                     *       "id": 7,
-                     *       "is_active": true,
-                     *       "is_admin": false,
-                     *       "locale": "fa",
-                     *       "updated_at": "2026-11-23T12:00:00Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["UserRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -5875,12 +2405,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "full_name": "سارا محمدی",
-                 *       "locale": "fa"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ProfileUpdate"];
             };
         };
@@ -5891,152 +2415,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "email": "sara@example.com",
-                     *       "full_name": "Sara Ahmadi",
-                     *       "id": 7,
-                     *       "is_active": true,
-                     *       "is_admin": false,
-                     *       "locale": "fa",
-                     *       "updated_at": "2026-11-23T12:00:00Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["UserRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6050,12 +2429,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "current_password": "the old one",
-                 *       "new_password": "correct horse battery staple"
-                 *     }
-                 */
                 "application/json": components["schemas"]["PasswordChange"];
             };
         };
@@ -6066,158 +2439,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
             };
         };
     };
@@ -6239,100 +2460,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl",
-                     *       "expires_in": 900,
-                     *       "token_type": "bearer",
-                     *       "user": {
-                     *         "created_at": "2026-11-23T12:00:00Z",
-                     *         "email": "sara@example.com",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 7,
-                     *         "is_active": true,
-                     *         "is_admin": false,
-                     *         "locale": "fa",
-                     *         "updated_at": "2026-11-23T12:00:00Z"
-                     *       }
-                     *     }
-                     */
                     "application/json": components["schemas"]["TokenRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6346,13 +2474,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "email": "sara@example.com",
-                 *       "full_name": "سارا محمدی",
-                 *       "password": "correct horse battery staple"
-                 *     }
-                 */
                 "application/json": components["schemas"]["RegisterRequest"];
             };
         };
@@ -6363,153 +2484,66 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "email": "sara@example.com",
-                     *       "full_name": "Sara Ahmadi",
-                     *       "id": 7,
-                     *       "is_active": true,
-                     *       "is_admin": false,
-                     *       "locale": "fa",
-                     *       "updated_at": "2026-11-23T12:00:00Z"
-                     *     }
-                     */
                     "application/json": components["schemas"]["UserRead"];
                 };
             };
-            /** @description Bad Request */
-            400: {
+        };
+    };
+    list_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["SessionRead"][];
                 };
             };
-            /** @description Conflict */
-            409: {
+        };
+    };
+    end_other_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
             };
-            /** @description Unsupported Media Type */
-            415: {
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
+                content?: never;
             };
         };
     };
@@ -6530,88 +2564,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example event: job
-                     *     id: 812-4711
-                     *     data: {"job_id": 17, "from_status": "PENDING", …}
-                     */
                     "text/event-stream": unknown;
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6631,93 +2584,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "free": 1,
-                     *         "memory_bytes": 85899345920,
-                     *         "name": "train-resnet",
-                     *         "total": 1
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["GpuTypeRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6751,137 +2618,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "actions": [
-                     *           "approve"
-                     *         ],
-                     *         "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *         "charged_gpu_hours": 3.2,
-                     *         "command": "python train.py --epochs 10",
-                     *         "created_at": "2026-11-23T12:00:00Z",
-                     *         "data_location": "/data/imagenet",
-                     *         "decided_at": "2026-11-23T12:00:00Z",
-                     *         "decided_by": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "decision_note": "text",
-                     *         "error_message": "text",
-                     *         "estimated_hours": 4,
-                     *         "executor": "text",
-                     *         "exit_code": 1,
-                     *         "exit_signal": 1,
-                     *         "finished_at": "2026-11-23T12:00:00Z",
-                     *         "gpu_type": "A100",
-                     *         "gpus": [
-                     *           {
-                     *             "index": 1,
-                     *             "node": "node1"
-                     *           }
-                     *         ],
-                     *         "id": 1,
-                     *         "is_sensitive": false,
-                     *         "justification": "Baseline for the paper, due on Friday",
-                     *         "name": "train-resnet",
-                     *         "num_gpus": 2,
-                     *         "owner": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "progress": 0.4,
-                     *         "reason": "EXITED",
-                     *         "reason_text": "text",
-                     *         "reserved_gpu_hours": 8,
-                     *         "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *         "started_at": "2026-11-23T12:00:00Z",
-                     *         "status": "PENDING",
-                     *         "updated_at": "2026-11-23T12:00:00Z",
-                     *         "user_id": 1,
-                     *         "wait_reason": "AWAITING_DECISION"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["JobRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -6898,18 +2635,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "command": "python train.py --epochs 10",
-                 *       "data_location": "/data/imagenet",
-                 *       "estimated_hours": 4,
-                 *       "gpu_type": "A100",
-                 *       "is_sensitive": false,
-                 *       "justification": "Baseline for the paper, due on Friday",
-                 *       "name": "train-resnet",
-                 *       "num_gpus": 2
-                 *     }
-                 */
                 "application/json": components["schemas"]["JobCreate"];
             };
         };
@@ -6920,211 +2645,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "actions": [
-                     *         "approve"
-                     *       ],
-                     *       "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *       "charged_gpu_hours": 3.2,
-                     *       "command": "python train.py --epochs 10",
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "data_location": "/data/imagenet",
-                     *       "decided_at": "2026-11-23T12:00:00Z",
-                     *       "decided_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "decision_note": "text",
-                     *       "error_message": "text",
-                     *       "estimated_hours": 4,
-                     *       "executor": "text",
-                     *       "exit_code": 1,
-                     *       "exit_signal": 1,
-                     *       "finished_at": "2026-11-23T12:00:00Z",
-                     *       "gpu_type": "A100",
-                     *       "gpus": [
-                     *         {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         }
-                     *       ],
-                     *       "id": 1,
-                     *       "is_sensitive": false,
-                     *       "justification": "Baseline for the paper, due on Friday",
-                     *       "name": "train-resnet",
-                     *       "num_gpus": 2,
-                     *       "owner": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "progress": 0.4,
-                     *       "reason": "EXITED",
-                     *       "reason_text": "text",
-                     *       "reserved_gpu_hours": 8,
-                     *       "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *       "started_at": "2026-11-23T12:00:00Z",
-                     *       "status": "PENDING",
-                     *       "updated_at": "2026-11-23T12:00:00Z",
-                     *       "user_id": 1,
-                     *       "wait_reason": "AWAITING_DECISION"
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7144,94 +2665,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "APPROVED": 1,
-                     *       "CANCELLED": 1,
-                     *       "COMPLETED": 1,
-                     *       "FAILED": 1,
-                     *       "PENDING": 1,
-                     *       "REJECTED": 1,
-                     *       "RUNNING": 1
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobCounts"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7245,18 +2679,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "command": "python train.py --epochs 10",
-                 *       "data_location": "/data/imagenet",
-                 *       "estimated_hours": 4,
-                 *       "gpu_type": "A100",
-                 *       "is_sensitive": false,
-                 *       "justification": "Baseline for the paper, due on Friday",
-                 *       "name": "train-resnet",
-                 *       "num_gpus": 2
-                 *     }
-                 */
                 "application/json": components["schemas"]["JobCreate"];
             };
         };
@@ -7267,154 +2689,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "accepted": false,
-                     *       "available_hours_after": 54.5,
-                     *       "available_hours_now": 62.5,
-                     *       "fits_now": false,
-                     *       "free_gpus": 1,
-                     *       "problem": {
-                     *         "code": "text",
-                     *         "detail": "text"
-                     *       },
-                     *       "reserved_gpu_hours": 8
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobForecast"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7437,154 +2712,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "actions": [
-                     *         "approve"
-                     *       ],
-                     *       "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *       "charged_gpu_hours": 3.2,
-                     *       "command": "python train.py --epochs 10",
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "data_location": "/data/imagenet",
-                     *       "decided_at": "2026-11-23T12:00:00Z",
-                     *       "decided_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "decision_note": "text",
-                     *       "error_message": "text",
-                     *       "estimated_hours": 4,
-                     *       "executor": "text",
-                     *       "exit_code": 1,
-                     *       "exit_signal": 1,
-                     *       "finished_at": "2026-11-23T12:00:00Z",
-                     *       "gpu_type": "A100",
-                     *       "gpus": [
-                     *         {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         }
-                     *       ],
-                     *       "id": 1,
-                     *       "is_sensitive": false,
-                     *       "justification": "Baseline for the paper, due on Friday",
-                     *       "name": "train-resnet",
-                     *       "num_gpus": 2,
-                     *       "owner": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "progress": 0.4,
-                     *       "reason": "EXITED",
-                     *       "reason_text": "text",
-                     *       "reserved_gpu_hours": 8,
-                     *       "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *       "started_at": "2026-11-23T12:00:00Z",
-                     *       "status": "PENDING",
-                     *       "updated_at": "2026-11-23T12:00:00Z",
-                     *       "user_id": 1,
-                     *       "wait_reason": "AWAITING_DECISION"
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7601,11 +2729,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "reason": "Use the T4s for this size"
-                 *     }
-                 */
                 "application/json": components["schemas"]["CancelRequest"] | null;
             };
         };
@@ -7616,230 +2739,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "actions": [
-                     *         "approve"
-                     *       ],
-                     *       "cancel_requested_at": "2026-11-23T12:00:00Z",
-                     *       "charged_gpu_hours": 3.2,
-                     *       "command": "python train.py --epochs 10",
-                     *       "created_at": "2026-11-23T12:00:00Z",
-                     *       "data_location": "/data/imagenet",
-                     *       "decided_at": "2026-11-23T12:00:00Z",
-                     *       "decided_by": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "decision_note": "text",
-                     *       "error_message": "text",
-                     *       "estimated_hours": 4,
-                     *       "executor": "text",
-                     *       "exit_code": 1,
-                     *       "exit_signal": 1,
-                     *       "finished_at": "2026-11-23T12:00:00Z",
-                     *       "gpu_type": "A100",
-                     *       "gpus": [
-                     *         {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         }
-                     *       ],
-                     *       "id": 1,
-                     *       "is_sensitive": false,
-                     *       "justification": "Baseline for the paper, due on Friday",
-                     *       "name": "train-resnet",
-                     *       "num_gpus": 2,
-                     *       "owner": {
-                     *         "email": "sara@example.org",
-                     *         "full_name": "Sara Ahmadi",
-                     *         "id": 1
-                     *       },
-                     *       "progress": 0.4,
-                     *       "reason": "EXITED",
-                     *       "reason_text": "text",
-                     *       "reserved_gpu_hours": 8,
-                     *       "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
-                     *       "started_at": "2026-11-23T12:00:00Z",
-                     *       "status": "PENDING",
-                     *       "updated_at": "2026-11-23T12:00:00Z",
-                     *       "user_id": 1,
-                     *       "wait_reason": "AWAITING_DECISION"
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobRead"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Request Entity Too Large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unsupported Media Type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -7862,121 +2762,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "actor": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "actor_process": "text",
-                     *         "at": "2026-11-23T12:00:00Z",
-                     *         "from_status": "PENDING",
-                     *         "kind": "text",
-                     *         "note": "Fine, but please checkpoint every hour",
-                     *         "reason": "Use the T4s for this size",
-                     *         "seq": 1,
-                     *         "to_status": "PENDING"
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["JobEventRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8006,103 +2792,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /** @example epoch 1 loss 2.31 */
                     "text/plain": unknown;
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8128,117 +2818,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "at": "2026-11-23T12:00:00Z",
-                     *         "gpu": {
-                     *           "index": 1,
-                     *           "node": "node1"
-                     *         },
-                     *         "memory_used_bytes": 1,
-                     *         "power_watts": 1,
-                     *         "temperature_celsius": 1,
-                     *         "utilisation": 0.93
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["UtilisationRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8258,93 +2838,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "available_hours": 62.5,
-                     *       "limit_hours": 100,
-                     *       "period_end": "2026-11-23T12:00:00Z",
-                     *       "period_start": "2026-11-23T12:00:00Z",
-                     *       "reserved_hours": 25.5,
-                     *       "used_hours": 12
-                     *     }
-                     */
                     "application/json": components["schemas"]["QuotaRead"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8369,105 +2863,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example [
-                     *       {
-                     *         "actor": {
-                     *           "email": "sara@example.org",
-                     *           "full_name": "Sara Ahmadi",
-                     *           "id": 1
-                     *         },
-                     *         "actor_process": "text",
-                     *         "at": "2026-11-23T12:00:00Z",
-                     *         "id": 1,
-                     *         "job_id": 1,
-                     *         "job_name": "train-resnet",
-                     *         "kind": "GRANT",
-                     *         "limit_hours": 100,
-                     *         "note": "Fine, but please checkpoint every hour",
-                     *         "period_start": "2026-11-23T12:00:00Z",
-                     *         "reserved_hours": 25.5,
-                     *         "used_hours": 12
-                     *       }
-                     *     ]
-                     */
                     "application/json": components["schemas"]["QuotaEntryRead"][];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8487,55 +2883,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "database": "ok",
-                     *       "dispatcher": "ok",
-                     *       "lease_age_seconds": 1,
-                     *       "migrations": "ok",
-                     *       "status": "ok",
-                     *       "version": "0.1.0"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Health"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8555,31 +2903,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "status": "ok"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Alive"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8599,27 +2923,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /** @example gtm_jobs{status="RUNNING"} 3.0 */
                     "text/plain": unknown;
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -8639,55 +2943,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "database": "ok",
-                     *       "dispatcher": "ok",
-                     *       "lease_age_seconds": 1,
-                     *       "migrations": "ok",
-                     *       "status": "ok",
-                     *       "version": "0.1.0"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Health"];
-                };
-            };
-            /** @description Internal Server Error */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "code": "not-found",
-                     *       "detail": "There is nothing under this address that you may see. Check the id.",
-                     *       "request_id": "0f8fad5bd9cb469fa16570867728950e",
-                     *       "status": 404,
-                     *       "title": "Not found",
-                     *       "type": "urn:gpu-task-manager:problem:not-found"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
