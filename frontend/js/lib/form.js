@@ -108,7 +108,7 @@ function showFields(form, problems, sentence, requestId = "") {
       <div>
         <p>${sentence}</p>
         ${
-          problems.length > 0
+          problems.some(({ message }) => message !== sentence)
             ? html`<ul>
               ${problems.map(
                 ({ control, message }) =>
@@ -172,17 +172,12 @@ export function keepDraft(form, name) {
  *        `action` runs while the dialog is open; a refusal is shown in it
  * @returns {Promise<Answer | null>}
  */
-export function ask({ title, body, submit, danger = false, wide = false, action, ready }) {
-  const opener = document.activeElement;
-  const dialog = document.createElement("dialog");
-  dialog.className = wide ? "dialog dialog-wide" : "dialog";
-  dialog.setAttribute("aria-labelledby", "dialog-title");
-  render(
-    html`<form class="dialog-form">
-      <header class="dialog-header">
-        <h2 id="dialog-title">${title}</h2>
-        <button type="button" class="button-quiet button-icon" @click=${() => dialog.close()} aria-label=${t("dialog.close")}>${icon("x-lg")}</button>
-      </header>
+export async function ask({ title, body, submit, danger = false, wide = false, action, ready }) {
+  /** @type {Answer | null} */
+  let answer = null;
+  await show(
+    (dialog) => html`<form class="dialog-form">
+      ${dialogHeader(title, dialog)}
       <div class="dialog-body">
         <div class="form-problem" hidden></div>
         ${body}
@@ -192,25 +187,67 @@ export function ask({ title, body, submit, danger = false, wide = false, action,
         <button type="submit" class="button ${danger ? "button-danger" : "button-primary"}">${submit}</button>
       </footer>
     </form>`,
-    dialog,
+    wide,
+    (dialog) => {
+      const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
+      onSubmit(form, async (values) => {
+        answer = await action(values);
+        dialog.close();
+      });
+      ready?.(form);
+    },
   );
+  return answer;
+}
+
+/**
+ * Say something in a dialog that is longer than a short message. Focus returns to where it was.
+ * @param {{ title: string, body: Content, wide?: boolean }} what
+ */
+export function tell({ title, body, wide = false }) {
+  return show(
+    (dialog) => html`${dialogHeader(title, dialog)}
+      <div class="dialog-body">${body}</div>
+      <footer class="dialog-footer">
+        <button type="button" class="button button-primary" autofocus @click=${() => dialog.close()}>${t("dialog.close")}</button>
+      </footer>`,
+    wide,
+  );
+}
+
+/**
+ * @param {(dialog: HTMLDialogElement) => Content} content
+ * @param {boolean} wide
+ * @param {(dialog: HTMLDialogElement) => void} [ready]
+ * @returns {Promise<void>} when it is closed
+ */
+function show(content, wide, ready) {
+  const opener = document.activeElement;
+  const dialog = document.createElement("dialog");
+  dialog.className = wide ? "dialog dialog-wide" : "dialog";
+  dialog.setAttribute("aria-labelledby", "dialog-title");
+  render(content(dialog), dialog);
   document.body.append(dialog);
   return new Promise((resolve) => {
-    /** @type {Answer | null} */
-    let answer = null;
-    const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
     dialog.addEventListener("close", () => {
       dialog.remove();
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
-      resolve(answer);
-    });
-    onSubmit(form, async (values) => {
-      answer = await action(values);
-      dialog.close();
+      resolve();
     });
     dialog.showModal();
-    ready?.(form);
+    ready?.(dialog);
   });
+}
+
+/**
+ * @param {string} title
+ * @param {HTMLDialogElement} dialog
+ */
+function dialogHeader(title, dialog) {
+  return html`<header class="dialog-header">
+    <h2 id="dialog-title">${title}</h2>
+    <button type="button" class="button-quiet button-icon" @click=${() => dialog.close()} aria-label=${t("dialog.close")}>${icon("x-lg")}</button>
+  </header>`;
 }
 
 /** @param {HTMLFormElement} form */
