@@ -12,6 +12,7 @@ import { open, Problem } from "./api.js";
 
 const SILENCE_MS = 40_000; // The service breaks every silence after 15 s.
 const FIRST_NEWS_MS = 8_000;
+const LONGEST_START_MS = 700;
 const POLL_MS = 15_000;
 const SLOWEST_RETRY_MS = 30_000;
 
@@ -71,9 +72,15 @@ export function togglePause() {
   notify();
 }
 
-export function startLive() {
+/**
+ * Begin to listen. What is read after this resolves is as new as the stream: nothing is missed between the two, and
+ * nothing has to be read twice. A stream that is slow to come is not waited for: its first word is a `reset`.
+ */
+export async function startLive() {
+  const begun = new Promise((resolve) => onLiveState(() => resolve(undefined)));
   tabs.onmessage = ({ data }) => {
-    if (isReader) return;
+    if (data.isAsking && isReader) tabs.postMessage({ state });
+    if (data.isAsking || isReader) return;
     heardAt = Date.now();
     if (data.state) setState(data.state);
     if (data.news) tell(data.news);
@@ -84,8 +91,10 @@ export function startLive() {
   addEventListener("pageshow", (event) => {
     if (event.persisted) tell({ type: "reset" });
   });
+  tabs.postMessage({ isAsking: true });
   if (navigator.locks) navigator.locks.request("gtm.live", read);
   else read();
+  await Promise.race([begun, wait(LONGEST_START_MS)]);
 }
 
 /** A follower that hears nothing from the reader of all tabs, which may be frozen, becomes a reader itself. */

@@ -51,7 +51,7 @@ export async function startPage(name, { forAdmins = false } = {}) {
   drawBar(user);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => switchTheme(chosenTheme()));
   onLiveState(drawBadge);
-  startLive();
+  await startLive();
   return user;
 }
 
