@@ -3,7 +3,7 @@ import { html, render as litRender, nothing } from "../../vendor/lit-html@3.3.3/
 
 export { html, nothing };
 
-/** @typedef {ReturnType<typeof html> | typeof nothing | string} Content */
+/** @typedef {ReturnType<typeof html> | typeof nothing | string | readonly unknown[]} Content */
 
 const SPRITE = new URL("../../icons.svg", import.meta.url).pathname;
 
