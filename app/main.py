@@ -27,6 +27,7 @@ from app.api.v1 import (
     gpus,
     jobs,
     quota,
+    sessions,
 )
 from app.core.clock import Clock, system_clock
 from app.core.config import ConfigurationError, DispatcherPlacement, Settings, load_settings
@@ -43,7 +44,7 @@ from app.services.quotas import QuotaPolicy
 API_ROUTERS = [
     module.router
     for module in (
-        jobs, quota, gpus, events, auth,
+        jobs, quota, gpus, events, auth, sessions,
         admin_jobs, admin_quota, admin_users, admin_gpus, admin_reports, admin_audit,
     )
 ]  # fmt: skip

@@ -8,13 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx2
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.api.state import AppState
-from tests.factories import PASSWORD, Person, approve_job, make_job
+from tests.factories import PASSWORD, Person, approve_job, make_job, sign_in
 from tests.streams import open_stream
 
 STATIC_FILES = "/ui"
@@ -68,7 +69,12 @@ class Operation:
     def is_of_admins(self) -> bool:
         return self.path.startswith("/api/v1/admin/")
 
-    def at(self, **ids: int) -> str:
+    @property
+    def is_of_the_owner_alone(self) -> bool:
+        """Even admins find nothing here that is another's."""
+        return "{session_id}" in self.path
+
+    def at(self, **ids: int | UUID) -> str:
         """The path with these ids for its parameters."""
         return self.path.format_map(ids)
 
@@ -110,15 +116,17 @@ async def ask(app: FastAPI, client: httpx2.AsyncClient, operation: Operation, pa
 
 async def a_place_for(operation: Operation, state: AppState, owner: Person, admin: Person) -> str:
     """The operation's path with ids under which it finds something to act on. Needs a fleet."""
-    ids: dict[str, int] = {}
+    ids: dict[str, int | UUID] = {}
     if "{job_id}" in operation.path:
-        ids["job_id"] = (await make_job(state, owner)).id
+        ids["job_id"] = job_id = (await make_job(state, owner)).id
         if operation.path.endswith("/start"):
-            await approve_job(state, ids["job_id"], admin)
+            await approve_job(state, job_id, admin)
     if "{user_id}" in operation.path:
         ids["user_id"] = owner.id
     if "{gpu_id}" in operation.path:
         ids["gpu_id"] = await _some_gpu(state)
+    if "{session_id}" in operation.path:
+        ids["session_id"] = await _some_session(state, owner)
     return operation.at(**ids)
 
 
@@ -127,6 +135,12 @@ async def _some_gpu(state: AppState) -> int:
         found = await connection.exec_driver_sql("SELECT min(id) FROM gpus")
         gpu_id: int = found.scalar_one()
         return gpu_id
+
+
+async def _some_session(state: AppState, owner: Person) -> UUID:
+    refresh_token = (await sign_in(state, owner)).refresh_token
+    assert refresh_token is not None
+    return refresh_token.session_id
 
 
 def _code_in(text: str) -> str:

@@ -27,14 +27,23 @@ from tests.factories import make_fleet, make_job, make_user, sign_in
 FEWEST_CASES = {"anonymous": 200, "user": 200, "admin": 1200}
 """Admins get through to every operation, so all boundaries and all methods are tried with their rights."""
 NEVER_ENDS = {"include-name": "GET /api/v1/jobs/{job_id}/log", "parameters": {"follow": False}}
+ENDS_ITSELF = {
+    "include-name": "DELETE /api/v1/auth/sessions/{session_id}",
+    "parameters": {"session_id": "00000000-0000-0000-0000-000000000007"},
+}
+"""What it has read of its own session it would use."""
 LOOK_LIKE_AN_ID = [
     {
         "include-name": operation,
         "checks": {"unsupported_method": {"enabled": False}, "allow_header_conformance": {"enabled": False}},
     }
-    for operation in ("POST /api/v1/jobs/validate", "GET /api/v1/admin/users/standing")
+    for operation in (
+        "POST /api/v1/jobs/validate",
+        "POST /api/v1/auth/sessions/end-others",
+        "GET /api/v1/admin/users/standing",
+    )
 ]
-"""`GET /jobs/validate` and `PATCH /admin/users/standing` are allowed, and name what has no number."""
+"""Such as `GET /jobs/validate`, which is allowed and names what has no number."""
 
 
 @pytest.fixture
@@ -69,7 +78,7 @@ def test_the_service_does_what_its_document_says(settings: Settings, tokens: Map
             "generation": {"deterministic": True, "max-examples": 5, "no-shrink": True},
             "phases": {"stateful": {"enabled": False}, "coverage": {"enabled": who == "admin"}},
             "checks": {"positive_data_acceptance": {"enabled": False}},
-            "operations": [NEVER_ENDS, *LOOK_LIKE_AN_ID],
+            "operations": [NEVER_ENDS, ENDS_ITSELF, *LOOK_LIKE_AN_ID],
         }
     )
     app = create_app(settings)

@@ -1,5 +1,6 @@
-"""Signed-in sessions: made, recognised, renewed, ended."""
+"""Signed-in sessions: made, recognised, renewed, listed, ended."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -42,14 +43,30 @@ _ROTATE = text(
     RETURNING s.id AS session_id, s.user_id, s.token_sha256, s.rotated_at, s.expires_at, u.token_version
     """
 )
+_LIST = text(
+    """
+    SELECT id, created_at, rotated_at AS last_used_at, expires_at, host(address) AS address, user_agent,
+           id = :current AS "current"
+    FROM sessions
+    WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :now
+    ORDER BY "current" DESC, last_used_at DESC, id LIMIT :limit
+    """
+)
 _END = text(
     "UPDATE sessions SET revoked_at = :now WHERE id = :session_id AND revoked_at IS NULL AND expires_at > :now "
     "RETURNING user_id"
 )
+_END_OF_USER = text(
+    """
+    UPDATE sessions SET revoked_at = :now
+    WHERE id = :session_id AND user_id = :user_id AND revoked_at IS NULL AND expires_at > :now
+    RETURNING host(address) AS address, user_agent
+    """
+)
 _END_ALL = text(
     """
     UPDATE sessions SET revoked_at = :now
-    WHERE user_id = :user_id AND revoked_at IS NULL AND id IS DISTINCT FROM CAST(:kept AS uuid)
+    WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > :now AND id IS DISTINCT FROM CAST(:kept AS uuid)
     """
 )
 
@@ -108,10 +125,25 @@ async def rotate(
     return (await connection.execute(_ROTATE, parameters)).one_or_none()
 
 
+async def of_user(
+    connection: AsyncConnection, user_id: int, *, current: UUID, now: datetime, limit: int
+) -> Sequence[Row[Any]]:
+    """A user's live sessions, the current one first, then those used last."""
+    parameters = {"user_id": user_id, "current": current, "now": now, "limit": limit}
+    return (await connection.execute(_LIST, parameters)).all()
+
+
 async def end(connection: AsyncConnection, session_id: UUID, *, now: datetime) -> int | None:
     """End one session. The id of its user, or None: it had ended already."""
     return (await connection.execute(_END, {"session_id": session_id, "now": now})).scalar_one_or_none()
 
 
-async def end_all(connection: AsyncConnection, user_id: int, *, now: datetime, except_for: UUID | None = None) -> None:
-    await connection.execute(_END_ALL, {"user_id": user_id, "kept": except_for, "now": now})
+async def end_of_user(connection: AsyncConnection, user_id: int, session_id: UUID, *, now: datetime) -> Row[Any] | None:
+    """End one session of this user. Where it was opened, or None: it is not theirs, unknown, or had ended already."""
+    parameters = {"user_id": user_id, "session_id": session_id, "now": now}
+    return (await connection.execute(_END_OF_USER, parameters)).one_or_none()
+
+
+async def end_all(connection: AsyncConnection, user_id: int, *, now: datetime, except_for: UUID | None = None) -> int:
+    """How many ended by this."""
+    return (await connection.execute(_END_ALL, {"user_id": user_id, "kept": except_for, "now": now})).rowcount
