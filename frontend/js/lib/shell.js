@@ -1,8 +1,8 @@
 // What surrounds every page: the session, the navigation, language and theme, the live badge, short messages.
-import { call, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser } from "./api.js";
+import { call, get, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser } from "./api.js";
 import { html, icon, nothing, render } from "./html.js";
 import { explain, language, number, personName, t, time, translatePage } from "./i18n.js";
-import { liveState, onLiveState, startLive, togglePause } from "./live.js";
+import { liveState, onLiveState, reloadOn, startLive, togglePause } from "./live.js";
 
 /** @typedef {import("./api.js").User} User */
 /** @typedef {import("./html.js").Content} Content */
@@ -52,6 +52,10 @@ export async function startPage(name, { forAdmins = false } = {}) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => switchTheme(chosenTheme()));
   onLiveState(drawBadge);
   await startLive();
+  if (user.is_admin && name !== "requests") {
+    countRequests();
+    reloadOn((news) => news.type === "job", countRequests);
+  }
   return user;
 }
 
@@ -189,6 +193,12 @@ function leave(why) {
   if (why) login.searchParams.set("why", why);
   location.replace(login);
   return never();
+}
+
+/** The page of requests counts them itself. */
+async function countRequests() {
+  const counts = await get("/admin/jobs/counts").catch(() => null);
+  if (counts) showRequestsWaiting(counts.PENDING);
 }
 
 /** @returns {Promise<never>} */

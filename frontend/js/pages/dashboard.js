@@ -125,7 +125,7 @@ function drawFleet() {
       : html`<ul class="gpu-types">
           ${types.map(
             ({ name, free, total }) => html`<li>
-              <span class="gpu-type-name" dir="ltr">${name}</span>
+              <bdi class="gpu-type-name">${name}</bdi>
               <span class="gpu-squares" aria-hidden="true">
                 ${Array.from({ length: Math.min(total, 16) }, (_, index) => html`<span class="gpu-square ${index < free ? "gpu-free" : ""}"></span>`)}
               </span>
@@ -149,7 +149,8 @@ async function showForm() {
     key = newKey();
     check();
   });
-  check();
+  form.addEventListener("focusin", check, { once: true });
+  if (requestIn(form).command) check();
   onSubmit(form, async () => {
     /** @type {Job} */
     const job = await call("POST", "/jobs", requestIn(form), { "Idempotency-Key": key });
