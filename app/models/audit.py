@@ -15,9 +15,11 @@ class AuditEntry(Base):
     __tablename__ = "audit_entries"
     __table_args__ = (
         CheckConstraint(ONE_ACTOR, name="one_actor"),
-        Index("ix_audit_entries_action_id", "action", "id"),
-        Index("ix_audit_entries_actor_user_id_id", "actor_user_id", "id"),
-        Index("ix_audit_entries_target", "target_type", "target_id", "id"),
+        Index("ix_audit_entries_created_at_id", "created_at", "id"),
+        Index("ix_audit_entries_action_created_at_id", "action", "created_at", "id"),
+        Index("ix_audit_entries_actor_user_id_created_at_id", "actor_user_id", "created_at", "id"),
+        Index("ix_audit_entries_target_type_created_at_id", "target_type", "created_at", "id"),
+        Index("ix_audit_entries_target", "target_id", "target_type", "created_at", "id"),
     )
 
     id: Mapped[BigIntId]

@@ -1,11 +1,14 @@
 """The audit log: what gets into it, who reads it, and that it stays."""
 
+import re
+
 import httpx2
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.api.state import AppState
+from app.domain.audit import AuditAction
 from tests.factories import Person, make_user, sign_in
 
 pytestmark = pytest.mark.anyio
@@ -14,8 +17,9 @@ PATH = "/api/v1/admin/audit"
 
 
 async def test_only_admins_read_it(client: httpx2.AsyncClient, as_user: httpx2.AsyncClient) -> None:
-    assert (await client.get(PATH)).status_code == 401
-    assert (await as_user.get(PATH)).status_code == 403
+    for path in (PATH, f"{PATH}/actions"):
+        assert (await client.get(path)).status_code == 401
+        assert (await as_user.get(path)).status_code == 403
 
 
 async def test_it_names_who_did_what_to_whom_from_where(
@@ -84,8 +88,64 @@ async def test_it_comes_in_pages_and_filtered(as_admin: httpx2.AsyncClient, admi
     mine = (await as_admin.get(f"{PATH}?actor={people[1].id}")).json()
     assert {entry["actor"]["id"] for entry in mine} == {people[1].id}
     assert (await as_admin.get(f"{PATH}?action=nothing.happened")).json() == []
-    for query in ("actor=x", "actor=0", "target=1", "action=", "action=%00", "target_id=9223372036854775808"):
+    refused = (
+        "actor=x", "actor=0", "target=1", "action=", "action=%00", "target_id=9223372036854775808",
+        "from=yesterday", "to=2026-02-30", "from=1999-12-31",
+    )  # fmt: skip
+    for query in refused:
         assert (await as_admin.get(f"{PATH}?{query}")).status_code == 422, query
+
+
+@pytest.fixture
+async def entries(state: AppState) -> None:
+    """One at noon of each of the first nine days of 2025, the later ones with the smaller ids."""
+    async with state.database.transaction() as connection:
+        await connection.execute(
+            text(
+                """
+                INSERT INTO audit_entries (actor_process, action, target_type, target_id, created_at)
+                SELECT 'cli:root', 'gpu.drained', 'gpu', 10 - n, TIMESTAMPTZ '2025-01-10 12:00Z' - n * interval '1 day'
+                FROM generate_series(1, 9) n ORDER BY n
+                """
+            )
+        )
+
+
+@pytest.mark.usefixtures("entries")
+@pytest.mark.parametrize(
+    ("query", "days"),
+    [
+        ("from=2025-01-08&to=2025-01-31", [9, 8]),
+        ("to=2025-01-02", [2, 1]),
+        ("from=2025-01-04&to=2025-01-04", [4]),
+        ("from=2025-01-05&to=2025-01-04", []),
+        ("to=2025-12-31&action=gpu.drained&limit=3", [9, 8, 7, 6, 5, 4, 3, 2, 1]),
+        ("from=2025-01-02&to=2025-01-06&target_type=gpu&limit=2", [6, 5, 4, 3, 2]),
+        ("to=2025-12-31&target_type=gpu&target_id=7", [7]),
+    ],
+)
+async def test_it_is_read_by_days_newest_first(as_admin: httpx2.AsyncClient, query: str, days: list[int]) -> None:
+    """Time counts, not the number of the entry: a long transaction is written down late with the time of its begin."""
+    seen, address = [], f"{PATH}?{query}"
+    while address:
+        answer = await as_admin.get(address)
+        assert answer.status_code == 200, answer.text
+        seen += [entry["target_id"] for entry in answer.json()]
+        address = answer.headers.get("link", "").partition(">")[0].removeprefix("<")
+    assert seen == days
+
+
+async def test_its_words_can_be_asked_for(as_admin: httpx2.AsyncClient, state: AppState) -> None:
+    """Those that services write are typed; those of the triggers are read from the database."""
+    words = (await as_admin.get(f"{PATH}/actions")).json()
+    assert words == sorted(AuditAction)
+    async with state.database.autocommit() as connection:
+        trigger = (
+            await connection.execute(text("SELECT prosrc FROM pg_proc WHERE proname = 'audit_user_rights'"))
+        ).scalar_one()
+    of_triggers = set(re.findall(r"'(\w+\.\w+)'", trigger)) - {"gtm.request_id", "gtm.address"}
+    assert len(of_triggers) == 5
+    assert of_triggers <= set(words)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

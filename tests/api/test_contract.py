@@ -463,6 +463,7 @@ async def test_every_list_that_may_grow_is_paged(app: FastAPI) -> None:
     """A bare array comes from a paged list, or from one that the installation or one job limits."""
     limited = {
         "GET /api/v1/gpu-types",
+        "GET /api/v1/admin/audit/actions",
         "GET /api/v1/admin/gpus",
         "GET /api/v1/admin/reports/usage",
         "GET /api/v1/admin/reports/waiting",
