@@ -9,7 +9,7 @@ import { pageUrl, toast, toastProblem } from "./shell.js";
 /** @typedef {Job["status"]} Status */
 /** @typedef {Job["actions"][number]} Action */
 
-// locale keys: job.status.* job.action.* job.toast.* reject.preset.*
+// locale keys: job.status.* job.action.* job.toast.* reject.preset.* history.*
 /** @type {Record<Status, string>} */
 const STATUS_ICONS = {
   PENDING: "hourglass-split",
@@ -95,22 +95,66 @@ export function progressBar(label, share) {
 }
 
 /**
+ * A month's quota as a bar: used, reserved, and apart from the rest what one job has reserved of it.
+ * @param {Pick<import("./api.js").Schemas["QuotaRead"], "limit_hours" | "used_hours" | "reserved_hours">} quota
+ * @param {number} [ofJob] hours, counted in those reserved
+ */
+export function quotaBar({ limit_hours: limit, used_hours: used, reserved_hours: reserved }, ofJob = 0) {
+  const share = (/** @type {number} */ value) => (limit > 0 ? Math.min(100, (100 * value) / limit) : 100);
+  const label = t("quota.bar", { used: hours(used), reserved: hours(reserved), limit: hours(limit) });
+  const [others, all] = [share(used + reserved - ofJob), share(used + reserved)];
+  return html`<svg class="quota-bar" role="img" aria-label=${label} viewBox="0 0 100 4" preserveAspectRatio="none">
+    <rect class="quota-used" width=${share(used)} height="4"></rect>
+    <rect class="quota-reserved" x=${share(used)} width=${others - share(used)} height="4"></rect>
+    <rect class="quota-after" x=${others} width=${all - others} height="4"></rect>
+  </svg>`;
+}
+
+/**
+ * What became of somebody's jobs so far.
+ * @param {import("./api.js").Schemas["JobCounts"]} counts
+ */
+export function historyOf(counts) {
+  const found = FINISHED.filter((status) => counts[status] > 0);
+  if (found.length === 0) return html`<span class="soft">${t("history.none")}</span>`;
+  return html`<span class="history">${found.map(
+    (status) => html`<span class="history-part">${t(`history.${status}`, { count: counts[status] })}</span>`,
+  )}</span>`;
+}
+
+/**
  * Buttons for what the reader may do to the job now.
  * @param {Job} job
  * @param {(changed: Job) => unknown} done
  */
 export function actionButtons(job, done) {
-  return job.actions.map(
-    (
-      action,
-    ) => html`<button type="button" class="button ${BUTTON_STYLES[action]}" @click=${() => act(action, job, done)}>
-      ${icon(ACTION_ICONS[action])}${t(`job.action.${action}`)}
-    </button>`,
-  );
+  return job.actions.map((action) => actionButton(action, job, () => act(action, job, done)));
+}
+
+/**
+ * One of them. In a list, where many look the same, its name says which job it is about.
+ * @param {Action} action
+ * @param {Job} job
+ * @param {() => unknown} onClick
+ * @param {{ isInList?: boolean }} [how]
+ */
+export function actionButton(action, job, onClick, { isInList = false } = {}) {
+  const label = isInList ? t(ACTION_TITLES[action], { name: job.name }) : nothing;
+  return html`<button type="button" class="button ${BUTTON_STYLES[action]} ${isInList ? "button-small" : ""}"
+    aria-label=${label} data-action=${action} @click=${onClick}>
+    ${icon(ACTION_ICONS[action])}${t(`job.action.${action}`)}
+  </button>`;
 }
 
 /** @type {Record<Action, string>} */
 const BUTTON_STYLES = { approve: "button-primary", start: "button-primary", reject: "", cancel: "button-danger-quiet" };
+/** @type {Record<Action, string>} */
+const ACTION_TITLES = {
+  approve: "approve.title",
+  reject: "reject.title",
+  start: "start.title",
+  cancel: "cancel.title",
+};
 
 /**
  * Ask what has to be asked, do it, and say that it is done.
@@ -227,7 +271,7 @@ async function cancel(job) {
  * @param {import("./html.js").Content} hint
  * @param {string} [name]
  */
-function noteField(id, label, hint, name = "note") {
+export function noteField(id, label, hint, name = "note") {
   return field({
     id,
     label,
