@@ -61,7 +61,7 @@ async def test_what_is_missing_is_said_at_its_field_and_above_all_fields(visitor
 
 
 async def test_what_the_service_refuses_is_said_at_its_field(visitor: Visitor, user: Person, trouble: Trouble) -> None:
-    trouble.allow("answer: 422 POST /api/v1/jobs")
+    trouble.allow("answer: 422 POST /api/v1/jobs$")
     page = await visitor(user)
     await page.goto("/ui/index.html")
     await fill(page, gpus="two", hours="1")
@@ -78,7 +78,7 @@ async def test_what_the_service_refuses_is_said_at_its_field(visitor: Visitor, u
 async def test_over_quota_is_foretold_and_refused_and_nothing_typed_is_lost(
     visitor: Visitor, user: Person, admin: Person, desk: Desk, trouble: Trouble, language: Language, sentence: str
 ) -> None:
-    trouble.allow("answer: 409 POST /api/v1/jobs")
+    trouble.allow("answer: 409 POST /api/v1/jobs$")
     await desk.submit(user)
     await desk.set_limit(admin, user, 3 * HOUR)
     page = await visitor(user, language=language)

@@ -298,6 +298,7 @@ function checker(form) {
     const request = requestIn(form);
     place("#curl").textContent = curlOf(request);
     asking?.abort();
+    if (Number.isNaN(request.num_gpus * request.estimated_hours)) return drawForecast(null);
     asking = new AbortController();
     const { signal } = asking;
     const complete = { ...request, name: request.name.trim() || "-", command: request.command.trim() || "-" };
