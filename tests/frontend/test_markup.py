@@ -23,6 +23,7 @@ from tests.frontend.files import (
 MARKUP = [*PAGES, *SCRIPTS]
 WORDS = re.compile(r"[^\W\d_]{2,}")
 SPOKEN = ("aria-label", "aria-description", "aria-roledescription", "alt", "placeholder", "title")
+EXAMPLE = re.compile(r"\w+(?:[-./]\w+)+")
 NEEDS_A_NAME = {
     "h1",
     "h2",
@@ -173,10 +174,10 @@ def test_words_come_from_the_locales(path: Path) -> None:
 
 
 def spoken_attributes(element: Element) -> list[str]:
-    """An example of what can be typed is no sentence where it is a command or a path."""
-    is_code = element.attributes.get("dir") == "ltr"
-    names = [name for name in SPOKEN if not (is_code and name == "placeholder")]
-    return [element.attributes.get(name, "") for name in names]
+    """An example of a name, a command or a path is no sentence."""
+    example = element.attributes.get("placeholder", "")
+    is_code = element.attributes.get("dir") == "ltr" or EXAMPLE.fullmatch(example)
+    return [element.attributes.get(name, "") for name in SPOKEN if not (is_code and name == "placeholder")]
 
 
 @pages
