@@ -15,8 +15,11 @@ from app.domain.identity import Caller
 from app.services import jobs
 from app.services.events import EventFeed
 
-FOLLOW_CHUNK_BYTES = 65_536
+STREAMED_BYTES = 65_536
+LINE_SOUGHT_BYTES = 65_536
 FOLLOW_INTERVAL_SECONDS = 1.0
+INSIDE_A_CHARACTER = bytes(range(0x80, 0xC0))
+"""What a character of UTF-8 goes on with, three bytes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,42 @@ async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int)
     return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
 
 
+async def find_tail(reader: RunReader, run: RunOfJob, tail: int) -> int:
+    """Where the last `tail` bytes begin, or rather the first whole line in them.
+
+    Where no line begins within `LINE_SOUGHT_BYTES`, or none but the end of the log, it is the first whole character.
+    """
+    before = (await read_log(reader, run, offset=0, limit=1)).size - tail - 1
+    if before < 0:
+        return 0
+    chunk = await read_log(reader, run, offset=before, limit=min(tail + 1, LINE_SOUGHT_BYTES))
+    line_break = chunk.data.find(b"\n", 0, -1)
+    if line_break >= 0:
+        return chunk.offset + line_break + 1
+    begin = max(before + 1, chunk.offset)
+    first_bytes = chunk.data[begin - chunk.offset :][:3]
+    return begin + len(first_bytes) - len(first_bytes.lstrip(INSIDE_A_CHARACTER))
+
+
+async def download_log(reader: RunReader, run: RunOfJob) -> tuple[int, AsyncIterator[bytes]]:
+    """The log as long as it is now: how many bytes, and these piece by piece."""
+    first = await read_log(reader, run, offset=0, limit=STREAMED_BYTES)
+    return first.size - first.offset, _pieces(reader, run, first)
+
+
+async def _pieces(reader: RunReader, run: RunOfJob, first: LogChunk) -> AsyncIterator[bytes]:
+    """From the first one to the size it tells; less if the log is lost meanwhile."""
+    chunk = first
+    while chunk.data:
+        yield chunk.data
+        offset, left = chunk.next_offset, first.size - chunk.next_offset
+        if left <= 0:
+            return
+        chunk = await read_log(reader, run, offset=offset, limit=min(STREAMED_BYTES, left))
+        if chunk.offset != offset:
+            return
+
+
 async def follow_log(
     database: Database, feed: EventFeed, reader: RunReader, caller: Caller, job_id: int, *, offset: int
 ) -> AsyncIterator[bytes]:
@@ -73,7 +112,7 @@ async def follow_log(
     with feed.subscribe(caller) as subscription:
         run = await _find_anew(database, caller, job_id)
         while not subscription.is_closed:
-            chunk = await read_log(reader, run, offset=offset, limit=FOLLOW_CHUNK_BYTES)
+            chunk = await read_log(reader, run, offset=offset, limit=STREAMED_BYTES)
             if chunk.data:
                 offset = chunk.next_offset
                 yield chunk.data

@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response, status
+from fastapi import APIRouter, Depends, Header, Path, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from app.api.deps import Autocommit, CurrentUser, Language, Now, State, Transaction
 from app.api.errors import problem_text, problems
+from app.api.exports import CSV_FILE, Export
+from app.api.log_query import LogPart
 from app.api.origin import RequestOrigin
 from app.api.pagination import PageParams
 from app.api.policy import Policy
@@ -16,6 +18,7 @@ from app.domain.errors import (
 from app.domain.job_request import JobFilter
 from app.domain.job_state import JobStatus
 from app.domain.quota import hours_from_seconds
+from app.schemas.exports import JOBS
 from app.schemas.jobs import (
     CancelRequest,
     GpuPlace,
@@ -28,7 +31,7 @@ from app.schemas.jobs import (
     UtilisationRead,
 )
 from app.schemas.text import FoldedInt, RowId
-from app.services import jobs, runs
+from app.services import exports, jobs, runs
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -48,8 +51,20 @@ IdempotencyKey = Annotated[
         description="Your own name for this submission. A retry with the same key and body answers with the same job.",
     ),
 ]
-LARGEST_LOG_READ = 1_048_576
+LOG_MEDIA_TYPE = "text/plain; charset=utf-8"
+UNBUFFERED = {"X-Accel-Buffering": "no"}
+"""Asks nginx to pass on what comes as it comes."""
 SAMPLES = 2000
+
+
+async def get_filter(
+    user: CurrentUser, status: Statuses = None, status_filter: StatusAlias = None, q: Search = None
+) -> JobFilter:
+    wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
+    return JobFilter(user_id=user.user_id, statuses=wanted, search=q)
+
+
+Chosen = Annotated[JobFilter, Depends(get_filter)]
 
 
 @router.post(
@@ -97,19 +112,17 @@ async def validate(
 
 @router.get("", responses=problems(401, 422, 503))
 async def list_jobs(
-    user: CurrentUser,
-    connection: Autocommit,
-    page: PageParams,
-    language: Language,
-    status: Statuses = None,
-    status_filter: StatusAlias = None,
-    q: Search = None,
+    user: CurrentUser, connection: Autocommit, page: PageParams, language: Language, chosen: Chosen
 ) -> list[JobRead]:
     """Your jobs, newest first."""
-    wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
-    filters = JobFilter(user_id=user.user_id, statuses=wanted, search=q)
-    rows = await jobs.page(connection, filters, cursor=page.last_id, limit=page.fetch_limit)
+    rows = await jobs.page(connection, chosen, cursor=page.last_id, limit=page.fetch_limit)
     return [JobRead.of(row, user, language) for row in page.cut(rows)]
+
+
+@router.get("/export", response_class=Response, responses=problems(401, 422, 503) | CSV_FILE)
+async def export_jobs(export: Export, chosen: Chosen) -> Response:
+    """Your jobs as a CSV file, newest first; the `Link` header leads to the next 100,000 rows."""
+    return await export.send(exports.list_jobs(chosen), JOBS)
 
 
 @router.get("/counts", responses=problems(401, 503))
@@ -135,31 +148,30 @@ async def list_job_events(job_id: JobId, user: CurrentUser, connection: Autocomm
     response_class=Response,
     responses=problems(401, 404, 422, 503) | {200: {"content": {"text/plain": {"example": "epoch 1 loss 2.31\n"}}}},
 )
-async def read_log(
-    job_id: JobId,
-    user: CurrentUser,
-    state: State,
-    offset: Annotated[FoldedInt, Query(ge=0, le=2**62, description="The first byte wanted.")] = 0,
-    limit: Annotated[FoldedInt, Query(ge=1, le=LARGEST_LOG_READ, description="Bytes at most.")] = 65_536,
-    follow: Annotated[bool, Query(description="Keep sending what the job prints until it ends.")] = False,
-) -> Response:
+async def read_log(job_id: JobId, user: CurrentUser, state: State, part: LogPart) -> Response:
     """What the job printed, as it printed it.
 
     `X-Log-Offset` is the first byte sent, `X-Log-Next-Offset` where to go on, `X-Log-Complete` whether the log is over.
+    A log that is followed tells the first byte only: go on from there plus what you received.
     """
     async with state.database.autocommit() as connection:
         run = await runs.find(connection, user, job_id)
-    if follow:
-        bytes_of_log = runs.follow_log(state.database, state.feed, state.engine, user, job_id, offset=offset)
-        return StreamingResponse(bytes_of_log, media_type="text/plain; charset=utf-8")
-    chunk = await runs.read_log(state.engine, run, offset=offset, limit=limit)
-    headers = {
-        "X-Log-Offset": str(chunk.offset),
+    if part.download:
+        size, whole = await runs.download_log(state.engine, run)
+        as_file = {"Content-Disposition": f'attachment; filename="job-{job_id}.log"', "Content-Length": str(size)}
+        return StreamingResponse(whole, media_type=LOG_MEDIA_TYPE, headers=as_file)
+    offset = part.offset if part.tail is None else await runs.find_tail(state.engine, run, part.tail)
+    chunk = await runs.read_log(state.engine, run, offset=offset, limit=1 if part.follow else part.limit)
+    headers = {"X-Log-Offset": str(chunk.offset)}
+    if part.follow:
+        growing = runs.follow_log(state.database, state.feed, state.engine, user, job_id, offset=chunk.offset)
+        return StreamingResponse(growing, media_type=LOG_MEDIA_TYPE, headers=headers | UNBUFFERED)
+    headers |= {
         "X-Log-Next-Offset": str(chunk.next_offset),
         "X-Log-Size": str(chunk.size),
         "X-Log-Complete": str(chunk.complete and chunk.next_offset >= chunk.size).lower(),
     }
-    return Response(chunk.data, media_type="text/plain; charset=utf-8", headers=headers)
+    return Response(chunk.data, media_type=LOG_MEDIA_TYPE, headers=headers)
 
 
 @router.get("/{job_id}/utilisation", responses=problems(401, 404, 422, 503))
