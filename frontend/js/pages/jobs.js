@@ -305,7 +305,7 @@ async function showMore() {
 /** @param {Job} job */
 function row(job) {
   return html`<th scope="row" class="jobs-name">${jobLink(job)} <span class="small soft nowrap" dir="ltr">#${job.id}</span></th>
-    <td data-label=${t("jobs.column.status")}>${statusBadge(job)}</td>
+    <td class="jobs-status" data-label=${t("jobs.column.status")}>${statusBadge(job)}</td>
     <td data-label=${t("jobs.column.gpus")}>${gpusAsked(job)}</td>
     <td data-label=${t("jobs.column.hours")}>
       <span class="nowrap">${hours(job.reserved_gpu_hours)}</span>
