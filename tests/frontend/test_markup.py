@@ -129,6 +129,13 @@ def test_what_a_page_names_exists(page: Path) -> None:
                 assert (FRONTEND / page.parent / target).exists(), f"line {element.line}: {target}"
 
 
+@scripts
+def test_a_library_that_a_script_names_is_vendored(path: Path) -> None:
+    for text in script(path).texts:
+        if "vendor/" in str(text):
+            assert (FRONTEND / path.parent / str(text)).is_file(), f"line {text.line}: {text}"
+
+
 @pages
 def test_a_page_asks_for_all_its_modules_at_once(page: Path) -> None:
     """Without the hints, each step in the chain of imports would cost a round trip."""

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VENDOR = ROOT / "frontend" / "vendor"
 LOCK = json.loads((ROOT / "frontend" / "vendor.lock.json").read_text(encoding="utf-8"))
+TOOLS = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
 PACKAGES = sorted(VENDOR.iterdir())
 IMPORT = re.compile(r"""\b(?:from|import)\s*\(?\s*"([^"]+)\"""")
 SYMBOL = "{http://www.w3.org/2000/svg}symbol"
@@ -84,3 +85,17 @@ def test_the_sprite_has_exactly_the_icons_of_the_lock() -> None:
     symbols = list(ElementTree.parse(ROOT / "frontend" / "icons.svg").iter(SYMBOL))  # noqa: S314 - our own file
     assert [symbol.get("id") for symbol in symbols] == sorted(LOCK["bootstrap-icons"]["icons"])
     assert all(symbol.get("viewBox") and len(symbol) for symbol in symbols)
+
+
+def test_the_tools_are_pinned_by_hash_and_not_to_a_registry() -> None:
+    lock = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))
+    root, *packages = lock["packages"].values()
+    assert root["devDependencies"] == TOOLS
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in TOOLS.values())
+    for package in packages:
+        assert package["integrity"].startswith("sha512-"), package
+        assert "resolved" not in package, package
+
+
+def test_the_types_of_the_charts_are_those_of_the_vendored_release() -> None:
+    assert TOOLS["chart.js"] == LOCK["chart.js"]["version"]
