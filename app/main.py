@@ -16,6 +16,7 @@ from app.api.state import AppState
 from app.api.static import FrontendFiles
 from app.api.strict_query import refuse_unknown_parameters
 from app.api.v1 import (
+    about,
     admin_audit,
     admin_gpus,
     admin_jobs,
@@ -44,7 +45,7 @@ from app.services.quotas import QuotaPolicy
 API_ROUTERS = [
     module.router
     for module in (
-        jobs, quota, gpus, events, auth, sessions,
+        jobs, quota, gpus, events, about, auth, sessions,
         admin_jobs, admin_quota, admin_users, admin_gpus, admin_reports, admin_audit,
     )
 ]  # fmt: skip

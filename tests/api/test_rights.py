@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 
 PUBLIC = {
     "GET /",
+    "GET /api/v1/about",
     "GET /docs",
     "GET /health",
     "GET /livez",

@@ -1,0 +1,40 @@
+"""The installation on the wire."""
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from app.core.config import DispatchMode, Settings
+from app.core.password_rules import MAXIMUM_LENGTH, MINIMUM_LENGTH
+from app.core.version import VERSION
+from app.schemas.text import ResponseModel
+
+
+class AboutRead(ResponseModel):
+    """What a page has to know of the installation. Anybody may read it."""
+
+    version: str = Field(examples=[VERSION])
+    executor: str = Field(description="The engine that runs jobs.", examples=["simulated"])
+    dispatch_mode: DispatchMode = Field(
+        description="`manual`: an admin starts approved jobs. `automatic`: they start as GPUs become free."
+    )
+    quota_calendar: Literal["gregorian", "jalali"] = Field(description="Whose months quotas are of.")
+    time_zone: str = Field(description="The zone in which a month begins.", examples=["Asia/Tehran"])
+    default_monthly_gpu_hours: float = Field(description="What a new account has a month.", examples=[100])
+    password_min_length: int = Field(examples=[MINIMUM_LENGTH])
+    password_max_length: int = Field(examples=[MAXIMUM_LENGTH])
+    allow_local_email: bool = Field(description="Whether addresses that end in `.local` or `.lan` can register.")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            version=VERSION,
+            executor=settings.executor,
+            dispatch_mode=settings.dispatch_mode,
+            quota_calendar=settings.quota_calendar,
+            time_zone=settings.time_zone,
+            default_monthly_gpu_hours=settings.default_monthly_gpu_hours,
+            password_min_length=MINIMUM_LENGTH,
+            password_max_length=MAXIMUM_LENGTH,
+            allow_local_email=settings.allow_local_email,
+        )
