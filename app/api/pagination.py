@@ -79,13 +79,14 @@ class Page:
         return hmac.digest(key.encode(), subject + position, "sha256")[:SIGNATURE_BYTES]
 
 
+Cursor = Annotated[str | None, Query(max_length=64, description="From the `Link` header of the page before.")]
+
+
 async def get_page(
     request: Request,
     response: Response,
     limit: Annotated[FoldedInt, Query(ge=1, le=200, description="Rows in a page.")] = 50,
-    cursor: Annotated[
-        str | None, Query(max_length=64, description="From the `Link` header of the page before.")
-    ] = None,
+    cursor: Cursor = None,
 ) -> Page:
     return Page(request, response, limit, cursor)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 
 import jdatetime
 
@@ -72,8 +73,14 @@ def jalali_month(instant: datetime, zone: tzinfo) -> str:
 
 def jalali_day(instant: datetime, zone: tzinfo) -> str:
     """The local day by the Persian calendar, such as `1405-09-02`."""
-    day = jdatetime.date.fromgregorian(date=instant.astimezone(zone).date())
-    return f"{day.year:04}-{day.month:02}-{day.day:02}"
+    return _jalali(instant.astimezone(zone).date())
+
+
+@lru_cache(maxsize=4096)
+def _jalali(day: date) -> str:
+    """Kept, because a long list has few different days."""
+    jalali = jdatetime.date.fromgregorian(date=day)
+    return f"{jalali.year:04}-{jalali.month:02}-{jalali.day:02}"
 
 
 def _next_month(year: int, month: int) -> tuple[int, int]:

@@ -2,17 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.api.days import DaySpan
 from app.api.deps import AdminUser, Autocommit
 from app.api.errors import problems
+from app.api.exports import CSV_FILE, Export
 from app.api.pagination import PageParams
 from app.db.queries.audit import AuditFilter
 from app.domain.audit import AuditAction
 from app.schemas.audit import AuditRead
+from app.schemas.exports import AUDIT_ENTRIES
 from app.schemas.text import Line, RowId
-from app.services import audit
+from app.services import audit, exports
 
 router = APIRouter(prefix="/admin/audit", tags=["admin"])
 
@@ -47,6 +49,12 @@ async def list_audit_entries(
     """The audit log, newest first. Nothing in it ever changes."""
     rows = await audit.read_page(connection, chosen, last_id=page.last_id, limit=page.fetch_limit)
     return [AuditRead.of(row) for row in page.cut(rows)]
+
+
+@router.get("/export", response_class=Response, responses=problems(401, 403, 422, 503) | CSV_FILE)
+async def export_audit_entries(_admin: AdminUser, export: Export, chosen: Chosen) -> Response:
+    """The audit log as a CSV file, newest first; the `Link` header leads to the next 100,000 rows."""
+    return await export.send(exports.list_audit_entries(chosen), AUDIT_ENTRIES)
 
 
 @router.get("/actions", responses=problems(401, 403, 422, 503))

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Depends, Query, Response, status
 
 from app.api.deps import AdminUser, Autocommit, Language, Now, State, Transaction
 from app.api.errors import DATABASE_ERRORS, problem_status, problem_text, problems, refusal_of
+from app.api.exports import CSV_FILE, Export
 from app.api.origin import RequestOrigin
 from app.api.pagination import PageParams
 from app.api.policy import Engine, Policy
@@ -13,6 +14,7 @@ from app.api.v1.jobs import JobId, Search, StatusAlias, Statuses
 from app.domain.errors import DomainError
 from app.domain.job_request import JobFilter
 from app.domain.job_state import JobAction
+from app.schemas.exports import JOBS
 from app.schemas.jobs import (
     ApproveRequest,
     DecisionResult,
@@ -23,30 +25,40 @@ from app.schemas.jobs import (
     RejectRequest,
 )
 from app.schemas.text import RowId
-from app.services import jobs
+from app.services import exports, jobs
 
 router = APIRouter(prefix="/admin/jobs", tags=["admin"])
 
 UNSPECIFIED = "unspecified"
 
 
-@router.get("", responses=problems(401, 403, 422, 503))
-async def list_all_jobs(
-    admin: AdminUser,
-    connection: Autocommit,
-    page: PageParams,
-    language: Language,
+async def get_filter(
     status: Statuses = None,
     status_filter: StatusAlias = None,
     user: Annotated[RowId | None, Query(description="Only this user's jobs.")] = None,
     q: Search = None,
     sort: Annotated[Literal["newest", "oldest"], Query(description="By time of submission.")] = "newest",
+) -> JobFilter:
+    wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
+    return JobFilter(user_id=user, statuses=wanted, search=q, oldest_first=sort == "oldest")
+
+
+Chosen = Annotated[JobFilter, Depends(get_filter)]
+
+
+@router.get("", responses=problems(401, 403, 422, 503))
+async def list_all_jobs(
+    admin: AdminUser, connection: Autocommit, page: PageParams, language: Language, chosen: Chosen
 ) -> list[JobRead]:
     """Everybody's jobs."""
-    wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
-    filters = JobFilter(user_id=user, statuses=wanted, search=q, oldest_first=sort == "oldest")
-    rows = await jobs.page(connection, filters, cursor=page.last_id, limit=page.fetch_limit)
+    rows = await jobs.page(connection, chosen, cursor=page.last_id, limit=page.fetch_limit)
     return [JobRead.of(row, admin, language) for row in page.cut(rows)]
+
+
+@router.get("/export", response_class=Response, responses=problems(401, 403, 422, 503) | CSV_FILE)
+async def export_all_jobs(_admin: AdminUser, export: Export, chosen: Chosen) -> Response:
+    """Everybody's jobs as a CSV file; the `Link` header leads to the next 100,000 rows."""
+    return await export.send(exports.list_jobs(chosen), JOBS)
 
 
 @router.get("/counts", responses=problems(401, 403, 503))

@@ -2,17 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
 
-from app.api.deps import AdminUser, Autocommit, Now, Transaction
+from app.api.deps import AdminUser, Autocommit, Now, State, Transaction
 from app.api.errors import problems
+from app.api.exports import CSV_FILE, Export
 from app.api.origin import RequestOrigin
 from app.api.pagination import PageParams
 from app.api.policy import Policy
 from app.domain.quota import seconds_from_hours
+from app.schemas.exports import QUOTA_ENTRIES
 from app.schemas.quotas import QuotaAdjustment, QuotaEntryRead, QuotaRead, QuotaUpdate
 from app.schemas.text import LARGEST_ROW_ID, RowId
-from app.services import quotas, users
+from app.services import exports, quotas, users
 
 router = APIRouter(prefix="/admin/users/{user_id}/quota", tags=["admin"])
 
@@ -75,3 +77,11 @@ async def list_user_quota_entries(
     before = page.last_id or LARGEST_ROW_ID
     rows = await quotas.entries(connection, user_id, before=before, limit=page.fetch_limit)
     return [QuotaEntryRead.of(row) for row in page.cut(rows)]
+
+
+@router.get("/entries/export", response_class=Response, responses=problems(401, 403, 404, 422, 503) | CSV_FILE)
+async def export_user_quota_entries(user_id: UserId, _admin: AdminUser, state: State, export: Export) -> Response:
+    """A user's ledger as a CSV file, newest first; the `Link` header leads to the next 100,000 rows."""
+    async with state.database.autocommit() as connection:
+        await users.read(connection, user_id)
+    return await export.send(exports.list_quota_entries(user_id), QUOTA_ENTRIES)

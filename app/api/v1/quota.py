@@ -1,14 +1,16 @@
 """A person's own quota."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.api.deps import Autocommit, CurrentUser, Now, Transaction
 from app.api.errors import problems
+from app.api.exports import CSV_FILE, Export
 from app.api.pagination import PageParams
 from app.api.policy import Policy
+from app.schemas.exports import QUOTA_ENTRIES
 from app.schemas.quotas import QuotaEntryRead, QuotaRead
 from app.schemas.text import LARGEST_ROW_ID
-from app.services import quotas
+from app.services import exports, quotas
 
 router = APIRouter(prefix="/quota", tags=["quota"])
 
@@ -25,3 +27,9 @@ async def list_quota_entries(user: CurrentUser, connection: Autocommit, page: Pa
     before = page.last_id or LARGEST_ROW_ID
     rows = await quotas.entries(connection, user.user_id, before=before, limit=page.fetch_limit)
     return [QuotaEntryRead.of(row) for row in page.cut(rows)]
+
+
+@router.get("/entries/export", response_class=Response, responses=problems(401, 422, 503) | CSV_FILE)
+async def export_quota_entries(user: CurrentUser, export: Export) -> Response:
+    """Your ledger as a CSV file, newest first; the `Link` header leads to the next 100,000 rows."""
+    return await export.send(exports.list_quota_entries(user.user_id), QUOTA_ENTRIES)

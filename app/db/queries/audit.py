@@ -99,6 +99,14 @@ async def page(
     return (await connection.execute(text(statement), parameters)).all()
 
 
+async def id_at(connection: AsyncConnection, chosen: AuditFilter, *, last_id: int | None, place: int) -> int | None:
+    """The id of the entry at this place after `last_id`, from 1 on. None: no entry follows it, if there is one."""
+    places, parameters = _places(chosen, last_id=last_id, limit=place + 1)
+    statement = f"SELECT id FROM ({places}) page ORDER BY created_at DESC, id DESC OFFSET :before"
+    found = (await connection.execute(text(statement), {**parameters, "before": place - 1})).scalars().all()
+    return found[0] if len(found) > 1 else None
+
+
 def _places(chosen: AuditFilter, *, last_id: int | None, limit: int) -> tuple[str, dict[str, Any]]:
     """The ids of a page, in the order in which an index of each filter has them: by time, and by id where it is equal.
 

@@ -27,6 +27,11 @@ _COLUMNS = """
         FROM gpu_allocations a JOIN gpus g ON g.id = a.gpu_id WHERE a.job_id = j.id
     ) END AS gpus
 """
+_OUTLINE = """
+    j.id, j.name, j.status, j.reason, j.gpu_type, j.num_gpus, j.time_limit_seconds, j.reserved_seconds,
+    j.charged_seconds, j.created_at, j.decided_at, j.started_at, j.finished_at, j.decision_note,
+    owner.full_name AS owner_full_name, owner.email AS owner_email, decider.email AS decider_email
+"""
 _PEOPLE = "JOIN users owner ON owner.id = j.user_id LEFT JOIN users decider ON decider.id = j.decided_by"
 
 # One statement, so that one round trip reserves the quota, makes the job, and says why: it inserts all or nothing.
@@ -270,28 +275,23 @@ async def lock(connection: AsyncConnection, job_id: int) -> JobRow | None:
 
 
 async def page(connection: AsyncConnection, filters: JobFilter, *, cursor: int | None, limit: int) -> Sequence[JobRow]:
-    """One page in the order of ids. Each status is read from its own index range, so a rare one is as fast as any."""
-    direction, comparison = ("ASC", ">") if filters.oldest_first else ("DESC", "<")
-    conditions, parameters = _conditions(filters)
-    if cursor is not None:
-        conditions.append(f"id {comparison} :cursor")
-        parameters["cursor"] = cursor
-    parameters["limit"] = limit
-    branches = []
-    for number, status in enumerate(filters.statuses or (None,)):
-        wanted = [*conditions, f"status = :status_{number}"] if status else conditions
-        parameters |= {f"status_{number}": status} if status else {}
-        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
-        branches.append(f"SELECT id FROM jobs {where} ORDER BY id {direction} LIMIT :limit")
-    ids = branches[0]
-    if len(branches) > 1:
-        ids = " UNION ALL ".join(f"({branch})" for branch in branches) + f" ORDER BY id {direction} LIMIT :limit"
-    statement = f"""
-        SELECT {_COLUMNS}
-        FROM ({ids}) page
-        JOIN jobs j ON j.id = page.id {_PEOPLE} ORDER BY j.id {direction}
-    """
-    return (await connection.execute(text(statement), parameters)).all()
+    """One page in the order of ids."""
+    return await _read_page(connection, _COLUMNS, filters, cursor=cursor, limit=limit)
+
+
+async def outlines(
+    connection: AsyncConnection, filters: JobFilter, *, cursor: int | None, limit: int
+) -> Sequence[JobRow]:
+    """The same page without what may be long (the command, the justification) and without the GPUs."""
+    return await _read_page(connection, _OUTLINE, filters, cursor=cursor, limit=limit)
+
+
+async def id_at(connection: AsyncConnection, filters: JobFilter, *, cursor: int | None, place: int) -> int | None:
+    """The id of the row at this place after the cursor, from 1 on. None: no row follows it, if there is one at all."""
+    ids, parameters = _ids(filters, cursor=cursor, limit=place + 1)
+    statement = f"SELECT id FROM ({ids}) page ORDER BY id {_direction(filters)} OFFSET :before"
+    found = (await connection.execute(text(statement), {**parameters, "before": place - 1})).scalars().all()
+    return found[0] if len(found) > 1 else None
 
 
 async def counts(connection: AsyncConnection, *, user_id: int | None) -> Mapping[JobStatus, int]:
@@ -352,6 +352,42 @@ async def request_cancel(
     """Note that somebody wants a job's run stopped. False: there is no run, it has ended, or was asked to already."""
     parameters = {"job_id": job_id, "user_id": user_id, "reason": reason, "now": now}
     return (await connection.execute(_REQUEST_CANCEL, parameters)).one_or_none() is not None
+
+
+async def _read_page(
+    connection: AsyncConnection, columns: str, filters: JobFilter, *, cursor: int | None, limit: int
+) -> Sequence[JobRow]:
+    ids, parameters = _ids(filters, cursor=cursor, limit=limit)
+    statement = f"""
+        SELECT {columns}
+        FROM ({ids}) page
+        JOIN jobs j ON j.id = page.id {_PEOPLE} ORDER BY j.id {_direction(filters)}
+    """
+    return (await connection.execute(text(statement), parameters)).all()
+
+
+def _ids(filters: JobFilter, *, cursor: int | None, limit: int) -> tuple[str, dict[str, Any]]:
+    """The ids of a page. Each status is read from its own index range, so a rare one is as fast as any."""
+    direction, comparison = _direction(filters), ">" if filters.oldest_first else "<"
+    conditions, parameters = _conditions(filters)
+    if cursor is not None:
+        conditions.append(f"id {comparison} :cursor")
+        parameters["cursor"] = cursor
+    parameters["limit"] = limit
+    branches = []
+    for number, status in enumerate(filters.statuses or (None,)):
+        wanted = [*conditions, f"status = :status_{number}"] if status else conditions
+        parameters |= {f"status_{number}": status} if status else {}
+        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+        branches.append(f"SELECT id FROM jobs {where} ORDER BY id {direction} LIMIT :limit")
+    if len(branches) == 1:
+        return branches[0], parameters
+    together = " UNION ALL ".join(f"({branch})" for branch in branches)
+    return f"{together} ORDER BY id {direction} LIMIT :limit", parameters
+
+
+def _direction(filters: JobFilter) -> str:
+    return "ASC" if filters.oldest_first else "DESC"
 
 
 def _conditions(filters: JobFilter) -> tuple[list[str], dict[str, Any]]:

@@ -106,6 +106,9 @@ _ENTRIES = text(
     ORDER BY e.id DESC LIMIT :limit
     """
 )
+_ENTRY_AT = text(
+    "SELECT id FROM quota_entries WHERE user_id = :user_id AND id < :below ORDER BY id DESC OFFSET :before LIMIT 2"
+)
 
 
 async def current(connection: AsyncConnection, *, user_id: int, now: datetime) -> QuotaBalance | None:
@@ -178,6 +181,13 @@ async def move_reservation(
 async def entries(connection: AsyncConnection, *, user_id: int, before: int, limit: int) -> Sequence[Row[Any]]:
     """The user's ledger, newest first."""
     return (await connection.execute(_ENTRIES, {"user_id": user_id, "before": before, "limit": limit})).all()
+
+
+async def entry_id_at(connection: AsyncConnection, *, user_id: int, before: int, place: int) -> int | None:
+    """The number of the user's entry at this place below `before`, from 1 on. None: none follows it, if it is there."""
+    parameters = {"user_id": user_id, "below": before, "before": place - 1}
+    found = (await connection.execute(_ENTRY_AT, parameters)).scalars().all()
+    return found[0] if len(found) > 1 else None
 
 
 def _actor(actor: Actor) -> dict[str, object]:
