@@ -6,6 +6,8 @@ import {
   firstDay,
   lastDay,
   monthStart,
+  nameDay,
+  nameMonth,
   readDay,
   writeDay,
 } from "../../frontend/js/lib/calendar.js";
@@ -80,4 +82,13 @@ test("a month is told by the calendar whose first day it begins on", () => {
 test("the numbers of a day are those of its calendar", () => {
   assert.deepEqual(calendarDay("2026-11-23", "persian"), { year: 1405, month: 9, day: 2 });
   assert.deepEqual(calendarDay("2026-11-23", "gregory"), { year: 2026, month: 11, day: 23 });
+});
+
+test("days and months have their names in both languages, without an era", () => {
+  assert.equal(nameDay("2026-10-23", "persian", "en"), "1 Aban 1405");
+  assert.equal(nameDay("2026-10-23", "gregory", "fa"), "۲۳ اکتبر ۲۰۲۶");
+  assert.equal(nameDay("2026-10-23", "persian", "fa"), "۱ آبان ۱۴۰۵");
+  assert.deepEqual(nameMonth("2026-10-23", "persian", "fa"), ["آبان", "۱۴۰۵"]);
+  assert.deepEqual(nameMonth("2026-10-23", "gregory", "en"), ["October", "2026"]);
+  assert.deepEqual(nameMonth("2026-10-23", "persian", "en"), ["Aban", "1405"]);
 });

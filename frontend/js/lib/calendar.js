@@ -12,16 +12,8 @@ const GREGORIAN_YEARS = { from: 2000, to: 2199 };
 const NOWRUZ_BY_THE_OTHER_YEAR = 621;
 const DATE = /^(\d{4})[\s/.-]?(\d{1,2})[\s/.-]?(\d{1,2})$/;
 const PERSIAN_DIGITS = "۰۱۲۳۴۵۶۷۸۹";
-const OTHER_CALENDAR = {
-  fa: new Intl.DateTimeFormat("fa-IR-u-ca-gregory-nu-arabext", { dateStyle: "long", timeZone: "UTC" }),
-  en: new Intl.DateTimeFormat("en-GB-u-ca-persian", {
-    day: "numeric",
-    month: "long",
-    year: "numeric",
-    timeZone: "UTC",
-  }),
-};
-const FORMATS = { gregory: formatOf("gregory"), persian: formatOf("persian") };
+const FULL = /** @type {const} */ ({ day: "numeric", month: "long", year: "numeric" });
+const NUMBERS = { gregory: formatOf("en", "gregory"), persian: formatOf("en", "persian") };
 
 /**
  * A day by the numbers of a calendar.
@@ -30,7 +22,7 @@ const FORMATS = { gregory: formatOf("gregory"), persian: formatOf("persian") };
  * @returns {CalendarDay}
  */
 export function calendarDay(day, calendar) {
-  const parts = FORMATS[calendar].formatToParts(new Date(day));
+  const parts = NUMBERS[calendar].formatToParts(new Date(day));
   const [year = 0, month = 0, dayOfMonth = 0] = ["year", "month", "day"].map((type) =>
     Number(parts.find((part) => part.type === type)?.value),
   );
@@ -101,6 +93,28 @@ export function calendarOf(day) {
 }
 
 /**
+ * A day in words: 1 Aban 1405.
+ * @param {string} day
+ * @param {Calendar} calendar
+ * @param {"fa" | "en"} code
+ */
+export function nameDay(day, calendar, code) {
+  return written(formatOf(code, calendar, FULL), day);
+}
+
+/**
+ * The month and the year of a day, in words.
+ * @param {string} day
+ * @param {Calendar} calendar
+ * @param {"fa" | "en"} code
+ * @returns {[month: string, year: string]}
+ */
+export function nameMonth(day, calendar, code) {
+  const month = written(formatOf(code, calendar, { month: "long" }), day);
+  return [month, written(formatOf(code, calendar, { year: "numeric" }), day)];
+}
+
+/**
  * Let an input take a day: with the browser's own picker in English; as text in Persian, for browsers pick days of the
  * other calendar only. `beside` says the day by the other calendar, or what is wrong with it.
  * @param {HTMLInputElement} input
@@ -132,7 +146,7 @@ export function dayInput(input, beside, { code, wrong }, changed) {
   function show(day) {
     input.removeAttribute("aria-invalid");
     input.value = code === "en" ? day : toPersianDigits(day && writeDay(day, "persian"));
-    beside.textContent = day && OTHER_CALENDAR[code].format(new Date(day));
+    beside.textContent = day && nameDay(day, code === "fa" ? "gregory" : "persian", code);
   }
 }
 
@@ -176,12 +190,25 @@ function isIn(year, { from, to }) {
   return from <= year && year <= to;
 }
 
-/** @param {Calendar} calendar */
-function formatOf(calendar) {
-  return new Intl.DateTimeFormat(`en-u-ca-${calendar}-nu-latn`, {
-    year: "numeric",
-    month: "numeric",
-    day: "numeric",
-    timeZone: "UTC",
-  });
+/**
+ * @param {"fa" | "en"} code
+ * @param {Calendar} calendar
+ * @param {Intl.DateTimeFormatOptions} [parts]
+ */
+function formatOf(code, calendar, parts = { year: "numeric", month: "numeric", day: "numeric" }) {
+  const tag = code === "fa" ? `fa-IR-u-ca-${calendar}-nu-arabext` : `en-GB-u-ca-${calendar}-nu-latn`;
+  return new Intl.DateTimeFormat(tag, { ...parts, timeZone: "UTC" });
+}
+
+/**
+ * Without the era, which goes without saying.
+ * @param {Intl.DateTimeFormat} format
+ * @param {string} day
+ */
+function written(format, day) {
+  const parts = format.formatToParts(new Date(day)).filter(({ type }) => type !== "era");
+  return parts
+    .map(({ value }) => value)
+    .join("")
+    .trim();
 }
