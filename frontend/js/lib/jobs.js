@@ -117,9 +117,10 @@ export function quotaBar({ limit_hours: limit, used_hours: used, reserved_hours:
 export function historyOf(counts) {
   const found = FINISHED.filter((status) => counts[status] > 0);
   if (found.length === 0) return html`<span class="soft">${t("history.none")}</span>`;
-  return html`<span class="history">${found.map(
-    (status) => html`<span class="history-part">${t(`history.${status}`, { count: counts[status] })}</span>`,
-  )}</span>`;
+  return html`${found.map(
+    (status, index) =>
+      html`${index > 0 ? " · " : nothing}<span class="nowrap">${t(`history.${status}`, { count: counts[status] })}</span>`,
+  )}`;
 }
 
 /**
