@@ -5,7 +5,7 @@ import os
 from itertools import islice
 from statistics import median
 
-from benchmarks import dispatching, load, logins, postgres, request_rates, streams, table_sizes
+from benchmarks import dispatching, load, logins, page_weight, postgres, request_rates, streams, table_sizes
 from benchmarks.report import Finding, markdown_table
 from benchmarks.rounds import FULL, QUICK, calibration
 from benchmarks.service import allow_many_connections
@@ -16,6 +16,7 @@ MEASUREMENTS = {
     "dispatching": dispatching.measure,
     "streams": streams.measure,
     "logins": logins.measure,
+    "pages": page_weight.measure,
 }
 
 

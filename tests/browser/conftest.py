@@ -21,6 +21,8 @@ from playwright.async_api import Browser, Page, expect
 
 from app.api.state import AppState
 from tests.browser.chromium import ADVICE, Language, Theme, find_chromium, new_context, running_chromium
+from tests.browser.demo import ENVIRONMENT as DEMO_ENVIRONMENT
+from tests.browser.demo import Lab, make_lab, read_lab
 from tests.browser.service import Service, serving, sign_in_at_once
 from tests.browser.trouble import Trouble
 from tests.conftest import cloned
@@ -77,6 +79,26 @@ async def service(_running_service: Service) -> Service:
     """It runs, and nobody has used it yet. `await service.stop()` and `.start()` are as good as a restart."""
     await _running_service.forget_everything()
     return _running_service
+
+
+@pytest.fixture(scope="package")
+def _demo_database_url(server_url: str, template: str) -> Iterator[str]:
+    with cloned(server_url, template, f"{template}_{os.getpid()}_demo") as url:
+        yield url
+
+
+@pytest.fixture(scope="package")
+async def demo(_demo_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """Another service, of a lab that has used it for months. For tests that change nothing there."""
+    directory = tmp_path_factory.mktemp("demo")
+    await make_lab(_demo_database_url, directory)
+    async with serving(_demo_database_url, directory, DEMO_ENVIRONMENT) as service:
+        yield service
+
+
+@pytest.fixture
+async def lab(demo: Service) -> Lab:
+    return await read_lab(demo.state)
 
 
 @pytest.fixture
