@@ -35,6 +35,7 @@ export function createLanguage(code, sentences, timeZone) {
   const tag = TAGS[code];
   const plural = new Intl.PluralRules(code);
   const numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 2 });
+  const signed = new Intl.NumberFormat(tag, { maximumFractionDigits: 2, signDisplay: "exceptZero" });
   const plain = new Intl.NumberFormat(tag, { maximumFractionDigits: 10, useGrouping: false });
   const percents = new Intl.NumberFormat(tag, { style: "percent", maximumFractionDigits: 0 });
   const relative = new Intl.RelativeTimeFormat(tag, { numeric: "always" });
@@ -50,6 +51,7 @@ export function createLanguage(code, sentences, timeZone) {
     code,
     t,
     number: (/** @type {number} */ value) => numbers.format(value),
+    signedNumber: (/** @type {number} */ value) => signed.format(value),
     typedNumber: (/** @type {number} */ value) => plain.format(value),
     percent: (/** @type {number} */ share) => percents.format(share),
     hours: (/** @type {number} */ count) => t("unit.gpu_hours", { count: Math.round(count * 100) / 100 }),

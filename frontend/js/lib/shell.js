@@ -164,6 +164,11 @@ export function showRequestsWaiting(count) {
   drawBar(signedIn());
 }
 
+/** Draw the navigation again, after a change of the account. */
+export function redraw() {
+  drawBar(signedIn());
+}
+
 /** @param {string} id */
 function requestIdOf(id) {
   return html`${t("error.request_id")} <code dir="ltr">${id}</code>

@@ -1,0 +1,4 @@
+// There is nothing at this address.
+import { startPublicPage } from "../lib/shell.js";
+
+startPublicPage();
