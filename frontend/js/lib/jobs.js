@@ -64,7 +64,9 @@ export function jobSentence(job) {
   }
   if (job.wait_reason === "AWAITING_DECISION") return t("job.sentence.pending", { since: ago(job.created_at) });
   const since = job.finished_at ?? job.decided_at ?? job.created_at;
-  return job.reason_text ? t("job.sentence.since", { text: job.reason_text, since: ago(since) }) : "";
+  return job.reason_text
+    ? t("job.sentence.since", { text: job.reason_text.replace(/\.$/, ""), since: ago(since) })
+    : "";
 }
 
 /**
