@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What this installation is and how it is set up. No sign-in is needed
+         * @description What this installation is and how it is set up. No sign-in is needed.
+         */
+        get: operations["read_about"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/audit": {
         parameters: {
             query?: never;
@@ -36,6 +56,26 @@ export interface paths {
          * @description Every word that `action` may be, in alphabetical order.
          */
         get: operations["list_audit_actions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit log as a CSV file, newest first; the `Link` header leads to the next 100,000 rows
+         * @description The audit log as a CSV file, newest first; the `Link` header leads to the next 100,000 rows.
+         */
+        get: operations["export_audit_entries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -158,6 +198,26 @@ export interface paths {
          * @description Decide on many jobs at once. Each stands for itself: one that is refused does not undo the others.
          */
         post: operations["decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/jobs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everybody's jobs as a CSV file; the `Link` header leads to the next 100,000 rows
+         * @description Everybody's jobs as a CSV file; the `Link` header leads to the next 100,000 rows.
+         */
+        get: operations["export_all_jobs"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -393,6 +453,26 @@ export interface paths {
          * @description A user's ledger, newest first.
          */
         get: operations["list_user_quota_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/users/{user_id}/quota/entries/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A user's ledger as a CSV file, newest first; the `Link` header leads to the next 100,000 rows
+         * @description A user's ledger as a CSV file, newest first; the `Link` header leads to the next 100,000 rows.
+         */
+        get: operations["export_user_quota_entries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -681,6 +761,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Your jobs as a CSV file, newest first; the `Link` header leads to the next 100,000 rows
+         * @description Your jobs as a CSV file, newest first; the `Link` header leads to the next 100,000 rows.
+         */
+        get: operations["export_jobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/validate": {
         parameters: {
             query?: never;
@@ -773,6 +873,7 @@ export interface paths {
          * @description What the job printed, as it printed it.
          *
          *     `X-Log-Offset` is the first byte sent, `X-Log-Next-Offset` where to go on, `X-Log-Complete` whether the log is over.
+         *     A log that is followed tells the first byte only: go on from there plus what you received.
          */
         get: operations["read_log"];
         put?: never;
@@ -835,6 +936,26 @@ export interface paths {
          * @description Your ledger, newest first: why each number moved.
          */
         get: operations["list_quota_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota/entries/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Your ledger as a CSV file, newest first; the `Link` header leads to the next 100,000 rows
+         * @description Your ledger as a CSV file, newest first; the `Link` header leads to the next 100,000 rows.
+         */
+        get: operations["export_quota_entries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -927,6 +1048,46 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AboutRead
+         * @description What a page has to know of the installation. Anybody may read it.
+         */
+        AboutRead: {
+            /**
+             * Allow Local Email
+             * @description Whether addresses that end in `.local` or `.lan` can register.
+             */
+            allow_local_email: boolean;
+            /**
+             * Default Monthly Gpu Hours
+             * @description What a new account has a month.
+             */
+            default_monthly_gpu_hours: number;
+            /** @description `manual`: an admin starts approved jobs. `automatic`: they start as GPUs become free. */
+            dispatch_mode: components["schemas"]["DispatchMode"];
+            /**
+             * Executor
+             * @description The engine that runs jobs.
+             */
+            executor: string;
+            /** Password Max Length */
+            password_max_length: number;
+            /** Password Min Length */
+            password_min_length: number;
+            /**
+             * Quota Calendar
+             * @description Whose months quotas are of.
+             * @enum {string}
+             */
+            quota_calendar: "gregorian" | "jalali";
+            /**
+             * Time Zone
+             * @description The zone in which a month begins.
+             */
+            time_zone: string;
+            /** Version */
+            version: string;
+        };
         /** Alive */
         Alive: {
             /**
@@ -1044,6 +1205,11 @@ export interface components {
             /** Decisions */
             decisions: components["schemas"]["Decision"][];
         };
+        /**
+         * DispatchMode
+         * @enum {string}
+         */
+        DispatchMode: "manual" | "automatic";
         /** DrainRequest */
         DrainRequest: {
             /** Reason */
@@ -1784,6 +1950,26 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    read_about: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AboutRead"];
+                };
+            };
+        };
+    };
     list_audit_entries: {
         parameters: {
             query?: {
@@ -1834,6 +2020,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditAction"][];
+                };
+            };
+        };
+    };
+    export_audit_entries: {
+        parameters: {
+            query?: {
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
+                action?: string | null;
+                /** @description The number of the user who acted. */
+                actor?: number | null;
+                target_type?: string | null;
+                target_id?: number | null;
+                /** @description The first day. */
+                from?: string | null;
+                /** @description The last day. */
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
                 };
             };
         };
@@ -1911,6 +2129,10 @@ export interface operations {
     list_all_jobs: {
         parameters: {
             query?: {
+                /** @description Rows in a page. */
+                limit?: number;
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
                 /** @description Only jobs in one of these; repeat for several. */
                 status?: components["schemas"]["JobStatus"][] | null;
                 /**
@@ -1924,10 +2146,6 @@ export interface operations {
                 q?: string | null;
                 /** @description By time of submission. */
                 sort?: "newest" | "oldest";
-                /** @description Rows in a page. */
-                limit?: number;
-                /** @description From the `Link` header of the page before. */
-                cursor?: string | null;
             };
             header?: never;
             path?: never;
@@ -1986,6 +2204,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DecisionResult"][];
+                };
+            };
+        };
+    };
+    export_all_jobs: {
+        parameters: {
+            query?: {
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
+                /** @description Only jobs in one of these; repeat for several. */
+                status?: components["schemas"]["JobStatus"][] | null;
+                /**
+                 * @deprecated
+                 * @description An older name of `status`.
+                 */
+                status_filter?: components["schemas"]["JobStatus"][] | null;
+                /** @description Only this user's jobs. */
+                user?: number | null;
+                /** @description A job's number, or words that words of its name begin with. */
+                q?: string | null;
+                /** @description By time of submission. */
+                sort?: "newest" | "oldest";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
                 };
             };
         };
@@ -2331,6 +2585,32 @@ export interface operations {
             };
         };
     };
+    export_user_quota_entries: {
+        parameters: {
+            query?: {
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description The user's number. */
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -2592,6 +2872,10 @@ export interface operations {
     list_jobs: {
         parameters: {
             query?: {
+                /** @description Rows in a page. */
+                limit?: number;
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
                 /** @description Only jobs in one of these; repeat for several. */
                 status?: components["schemas"]["JobStatus"][] | null;
                 /**
@@ -2601,10 +2885,6 @@ export interface operations {
                 status_filter?: components["schemas"]["JobStatus"][] | null;
                 /** @description A job's number, or words that words of its name begin with. */
                 q?: string | null;
-                /** @description Rows in a page. */
-                limit?: number;
-                /** @description From the `Link` header of the page before. */
-                cursor?: string | null;
             };
             header?: never;
             path?: never;
@@ -2666,6 +2946,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobCounts"];
+                };
+            };
+        };
+    };
+    export_jobs: {
+        parameters: {
+            query?: {
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
+                /** @description Only jobs in one of these; repeat for several. */
+                status?: components["schemas"]["JobStatus"][] | null;
+                /**
+                 * @deprecated
+                 * @description An older name of `status`.
+                 */
+                status_filter?: components["schemas"]["JobStatus"][] | null;
+                /** @description A job's number, or words that words of its name begin with. */
+                q?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
                 };
             };
         };
@@ -2770,12 +3082,16 @@ export interface operations {
     read_log: {
         parameters: {
             query?: {
-                /** @description The first byte wanted. */
-                offset?: number;
+                /** @description The first byte wanted; 0 if it is left out. */
+                offset?: number | null;
+                /** @description Begin that many bytes before the end, or up to a line later, to begin with a whole line. */
+                tail?: number | null;
                 /** @description Bytes at most. */
                 limit?: number;
                 /** @description Keep sending what the job prints until it ends. */
                 follow?: boolean;
+                /** @description The whole log so far, as a file. */
+                download?: boolean;
             };
             header?: never;
             path: {
@@ -2864,6 +3180,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QuotaEntryRead"][];
+                };
+            };
+        };
+    };
+    export_quota_entries: {
+        parameters: {
+            query?: {
+                /** @description From the `Link` header of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
                 };
             };
         };
