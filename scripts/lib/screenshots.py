@@ -3,6 +3,8 @@
 
 import argparse
 import asyncio
+import base64
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable
@@ -25,8 +27,6 @@ from tests.browser.service import Service, serving, sign_in_at_once
 LANGUAGES: tuple[Language, ...] = ("fa", "en")
 THEMES: tuple[Theme, ...] = ("light", "dark")
 WIDTHS = (360, 1280)
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
-DOCS_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,21 @@ class Shot:
 
     def __str__(self) -> str:
         return f"{self.page.name.replace('/', '-').replace(':', '-').lower()}-{self.language}-{self.theme}-{self.width}"
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+DOCS_SHOTS: tuple[tuple[str, Language, Theme, int], ...] = (
+    ("index", "fa", "light", 1280),
+    ("index", "en", "dark", 1280),
+    ("job:RUNNING", "en", "light", 1280),
+    ("admin/requests", "fa", "light", 1280),
+    ("admin/fleet", "en", "dark", 1280),
+    ("admin/reports", "fa", "dark", 1280),
+    ("jobs", "fa", "light", 360),
+    ("job:FAILED", "en", "dark", 360),
+)
+DOCS_SCALE = 1.5
+DOCS_QUALITY = 80
 
 
 def main() -> None:
@@ -81,13 +96,35 @@ async def run(options: argparse.Namespace, url: str, directory: Path) -> None:
         if options.serve:
             await wait_at(service, lab)
             return
-        out = options.out or Path(tempfile.mkdtemp(prefix="screenshots-"))
-        out.mkdir(parents=True, exist_ok=True)
         async with running_chromium() as browser:
-            for shot in chosen(options):
-                async with looking(browser, service, lab, shot) as page:
-                    await page.screenshot(path=out / f"{shot}.png", full_page=True)
-                print(out / f"{shot}.png", flush=True)
+            if options.docs:
+                await take_for_docs(browser, service, lab)
+            else:
+                out = options.out or Path(tempfile.mkdtemp(prefix="screenshots-"))
+                await take(browser, service, lab, chosen(options), out)
+
+
+async def take(browser: Browser, service: Service, lab: Lab, shots: Iterable[Shot], out: Path) -> None:
+    """Whole pages, however long they are."""
+    for shot in shots:
+        async with looking(browser, service, lab, shot) as page:
+            await page.screenshot(path=out / f"{shot}.png", full_page=True)
+        print(out / f"{shot}.png", flush=True)
+
+
+async def take_for_docs(browser: Browser, service: Service, lab: Lab) -> None:
+    """What a screen shows of a page, sharp and small. Pictures of former times go."""
+    shutil.rmtree(DOCS, ignore_errors=True)
+    DOCS.mkdir(parents=True)
+    by_name = {page.name: page for page in pages_of_ours()}
+    for name, language, theme, width in DOCS_SHOTS:
+        shot = Shot(by_name[name], language, theme, width)
+        async with looking(browser, service, lab, shot, scale=DOCS_SCALE) as page:
+            session = await page.context.new_cdp_session(page)
+            picture = await session.send("Page.captureScreenshot", {"format": "webp", "quality": DOCS_QUALITY})
+        path = DOCS / f"{shot}.webp"
+        path.write_bytes(base64.b64decode(picture["data"]))
+        print(f"{path.relative_to(Path.cwd())}: {path.stat().st_size // 1024} KiB", flush=True)
 
 
 async def wait_at(service: Service, lab: Lab) -> None:
@@ -108,8 +145,8 @@ def chosen(options: argparse.Namespace) -> Iterable[Shot]:
 
 
 @asynccontextmanager
-async def looking(browser: Browser, service: Service, lab: Lab, shot: Shot) -> AsyncIterator[Page]:
-    context = await new_context(browser, service.url, shot.language, shot.theme, shot.width)
+async def looking(browser: Browser, service: Service, lab: Lab, shot: Shot, *, scale: float = 1) -> AsyncIterator[Page]:
+    context = await new_context(browser, service.url, shot.language, shot.theme, shot.width, scale=scale)
     if (person := shot.page.visitor(lab)) is not None:
         await sign_in_at_once(context, service.url, person)
     page = await context.new_page()

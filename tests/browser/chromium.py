@@ -40,7 +40,9 @@ async def running_chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-async def new_context(browser: Browser, base_url: str, language: Language, theme: Theme, width: int) -> BrowserContext:
+async def new_context(
+    browser: Browser, base_url: str, language: Language, theme: Theme, width: int, *, scale: float = 1
+) -> BrowserContext:
     """A browser of one's own. Who has it reads this language, likes this theme and no motion, and lives in UTC."""
     return await browser.new_context(
         base_url=base_url,
@@ -49,4 +51,5 @@ async def new_context(browser: Browser, base_url: str, language: Language, theme
         color_scheme=theme,
         reduced_motion="reduce",
         viewport={"width": width, "height": HEIGHTS.get(width, 800)},
+        device_scale_factor=scale,
     )
