@@ -36,5 +36,6 @@ class JobFilter:
 
     user_id: int | None = None
     statuses: tuple[JobStatus, ...] = ()
+    gpu_type: str | None = None
     search: str | None = None
     oldest_first: bool = False

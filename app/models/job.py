@@ -59,6 +59,7 @@ class Job(Base):
         Index("ix_jobs_user_id_id", "user_id", "id"),
         Index("ix_jobs_user_id_status_id", "user_id", "status", "id"),
         Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_gpu_type_status_id", "gpu_type", "status", "id"),
         Index("ix_jobs_created_at", "created_at", postgresql_using="brin", postgresql_with={"autosummarize": True}),
         Index("ix_jobs_name_words", text(NAME_WORDS), postgresql_using="gin"),
         Index(

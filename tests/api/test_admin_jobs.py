@@ -146,3 +146,26 @@ async def test_an_admin_cancels_for_somebody_and_is_named(
     assert cancelled["reason"] == "CANCELLED_BY_ADMIN"
     audit = (await as_admin.get("/api/v1/admin/audit?action=job.cancelled")).json()
     assert [(entry["actor"]["id"], entry["target_id"]) for entry in audit] == [(admin.id, job.id)]
+
+
+async def test_jobs_are_listed_by_gpu_type_and_status(
+    state: AppState, as_admin: Any, user: Person, admin: Person
+) -> None:
+    types = ("A100", "V100", "A100", "V100", "V100")
+    ids = [(await make_job(state, user, gpu_type=gpu_type)).id for gpu_type in types]
+    await approve_job(state, ids[3], admin)
+    for query, places in {
+        "gpu_type=V100": [4, 3, 1],
+        "gpu_type=V100&sort=oldest": [1, 3, 4],
+        "gpu_type=V100&status=PENDING": [4, 1],
+        "gpu_type=A100&status=PENDING&status=APPROVED&sort=oldest": [0, 2],
+        f"gpu_type=A100&user={user.id}": [2, 0],
+        f"gpu_type=A100&user={admin.id}": [],
+        "gpu_type=V100&q=resnet": [4, 3, 1],
+        "gpu_type=H900": [],
+    }.items():
+        shown = (await as_admin.get(f"/api/v1/admin/jobs?{query}")).json()
+        assert [ids.index(job["id"]) for job in shown] == places, query
+    first = await as_admin.get("/api/v1/admin/jobs?gpu_type=V100&limit=2")
+    second = await as_admin.get(first.headers["Link"].partition(">")[0].removeprefix("<"))
+    assert [ids.index(job["id"]) for job in first.json() + second.json()] == [4, 3, 1]

@@ -121,7 +121,10 @@ async def test_a_file_holds_what_the_list_shows(
         await approve_job(state, made[0].id, admin)
         await reject_job(state, made[1].id, admin)
     lists = [(as_user, "/api/v1/jobs", query)]
-    lists += [(as_admin, "/api/v1/admin/jobs", f"{query}&{more}") for more in ("", f"user={user.id}", "sort=oldest")]
+    lists += [
+        (as_admin, "/api/v1/admin/jobs", f"{query}&{more}")
+        for more in ("", f"user={user.id}", "gpu_type=A100&sort=oldest")
+    ]
     for client, path, filters in lists:
         shown = (await client.get(f"{path}?{filters}")).json()
         in_file = rows_of(await client.get(f"{path}/export?{filters}"))

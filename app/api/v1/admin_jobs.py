@@ -24,23 +24,25 @@ from app.schemas.jobs import (
     Refusal,
     RejectRequest,
 )
-from app.schemas.text import RowId
+from app.schemas.text import Line, RowId
 from app.services import exports, jobs
 
 router = APIRouter(prefix="/admin/jobs", tags=["admin"])
 
 UNSPECIFIED = "unspecified"
+OfGpuType = Annotated[Line, Query(min_length=1, max_length=64, description="Only jobs for this GPU type.")]
 
 
 async def get_filter(
     status: Statuses = None,
     status_filter: StatusAlias = None,
     user: Annotated[RowId | None, Query(description="Only this user's jobs.")] = None,
+    gpu_type: OfGpuType | None = None,
     q: Search = None,
     sort: Annotated[Literal["newest", "oldest"], Query(description="By time of submission.")] = "newest",
 ) -> JobFilter:
     wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
-    return JobFilter(user_id=user, statuses=wanted, search=q, oldest_first=sort == "oldest")
+    return JobFilter(user_id=user, statuses=wanted, gpu_type=gpu_type, search=q, oldest_first=sort == "oldest")
 
 
 Chosen = Annotated[JobFilter, Depends(get_filter)]

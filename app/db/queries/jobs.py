@@ -367,7 +367,10 @@ async def _read_page(
 
 
 def _ids(filters: JobFilter, *, cursor: int | None, limit: int) -> tuple[str, dict[str, Any]]:
-    """The ids of a page. Each status is read from its own index range, so a rare one is as fast as any."""
+    """The ids of a page. Each status is read from its own index range, so a rare one is as fast as any.
+
+    The jobs of a GPU type stand in the index by status, so they are read like a list of all statuses.
+    """
     direction, comparison = _direction(filters), ">" if filters.oldest_first else "<"
     conditions, parameters = _conditions(filters)
     if cursor is not None:
@@ -375,7 +378,7 @@ def _ids(filters: JobFilter, *, cursor: int | None, limit: int) -> tuple[str, di
         parameters["cursor"] = cursor
     parameters["limit"] = limit
     branches = []
-    for number, status in enumerate(filters.statuses or (None,)):
+    for number, status in enumerate(filters.statuses or (tuple(JobStatus) if filters.gpu_type else (None,))):
         wanted = [*conditions, f"status = :status_{number}"] if status else conditions
         parameters |= {f"status_{number}": status} if status else {}
         where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
@@ -396,6 +399,9 @@ def _conditions(filters: JobFilter) -> tuple[list[str], dict[str, Any]]:
     if filters.user_id is not None:
         conditions.append("user_id = :user_id")
         parameters["user_id"] = filters.user_id
+    if filters.gpu_type is not None:
+        conditions.append("gpu_type = :gpu_type")
+        parameters["gpu_type"] = filters.gpu_type
     if filters.search is not None and filters.search.strip():
         conditions.append(f"({NAME_WORDS} @@ to_tsquery('simple', :words) OR id = :number)")
         parameters["words"] = _prefix_query(filters.search)
