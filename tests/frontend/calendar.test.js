@@ -3,10 +3,10 @@ import { test } from "node:test";
 import {
   calendarDay,
   calendarOf,
-  firstDay,
-  lastDay,
+  dayAt,
   monthStart,
   nameDay,
+  nameDayOfYear,
   nameMonth,
   readDay,
   writeDay,
@@ -63,14 +63,12 @@ test("months are counted back over the new year", () => {
   assert.equal(monthStart("2026-11-23", "gregory", 11), "2025-12-01");
 });
 
-test("the days of a month are found in whatever zone it begins", () => {
-  const tehran = { start: "2026-10-22T20:30:00Z", end: "2026-11-21T20:30:00Z" };
-  assert.equal(firstDay(tehran.start), "2026-10-23");
-  assert.equal(lastDay(tehran.end), "2026-11-21");
-  for (const start of ["2026-11-01T00:00:00Z", "2026-10-31T13:00:00Z", "2026-11-01T11:00:00Z"]) {
-    assert.equal(firstDay(start), "2026-11-01", start);
-    assert.equal(lastDay(start), "2026-10-31", start);
-  }
+test("an instant has the day of its zone", () => {
+  const midnight = "2026-10-22T20:30:00Z";
+  assert.equal(dayAt(midnight, "Asia/Tehran"), "2026-10-23");
+  assert.equal(dayAt(midnight, "UTC"), "2026-10-22");
+  assert.equal(dayAt(new Date("2026-10-22T20:29:59Z"), "Asia/Tehran"), "2026-10-22");
+  assert.equal(dayAt("2026-12-31T11:00:00Z", "Pacific/Auckland"), "2027-01-01");
 });
 
 test("a month is told by the calendar whose first day it begins on", () => {
@@ -88,6 +86,7 @@ test("days and months have their names in both languages, without an era", () =>
   assert.equal(nameDay("2026-10-23", "persian", "en"), "1 Aban 1405");
   assert.equal(nameDay("2026-10-23", "gregory", "fa"), "۲۳ اکتبر ۲۰۲۶");
   assert.equal(nameDay("2026-10-23", "persian", "fa"), "۱ آبان ۱۴۰۵");
+  assert.equal(nameDayOfYear("2026-10-23", "persian", "fa"), "۱ آبان");
   assert.deepEqual(nameMonth("2026-10-23", "persian", "fa"), ["آبان", "۱۴۰۵"]);
   assert.deepEqual(nameMonth("2026-10-23", "gregory", "en"), ["October", "2026"]);
   assert.deepEqual(nameMonth("2026-10-23", "persian", "en"), ["Aban", "1405"]);

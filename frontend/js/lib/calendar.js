@@ -6,7 +6,6 @@ import { foldDigits } from "./language.js";
 /** @typedef {{ year: number, month: number, day: number }} CalendarDay */
 
 const DAY_MS = 86_400_000;
-const HALF_A_DAY_MS = DAY_MS / 2;
 const PERSIAN_YEARS = { from: 1300, to: 1500 };
 const GREGORIAN_YEARS = { from: 2000, to: 2199 };
 const NOWRUZ_BY_THE_OTHER_YEAR = 621;
@@ -67,20 +66,13 @@ export function monthStart(day, calendar, monthsBefore = 0) {
 }
 
 /**
- * The first day of a month that begins at this instant, which is midnight where the service is: half a day later that
- * day has come in UTC too, and is not over.
- * @param {string} instant
+ * The day of an instant in a time zone.
+ * @param {string | Date} instant
+ * @param {string} timeZone
  */
-export function firstDay(instant) {
-  return isoDay(new Date(instant).getTime() + HALF_A_DAY_MS);
-}
-
-/**
- * The last day of a month that ends at this instant.
- * @param {string} instant
- */
-export function lastDay(instant) {
-  return isoDay(new Date(instant).getTime() - HALF_A_DAY_MS);
+export function dayAt(instant, timeZone) {
+  // Sweden writes days as ISO 8601 does.
+  return new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeZone }).format(new Date(instant));
 }
 
 /**
@@ -100,6 +92,16 @@ export function calendarOf(day) {
  */
 export function nameDay(day, calendar, code) {
   return written(formatOf(code, calendar, FULL), day);
+}
+
+/**
+ * A day of a year that goes without saying: 1 Aban.
+ * @param {string} day
+ * @param {Calendar} calendar
+ * @param {"fa" | "en"} code
+ */
+export function nameDayOfYear(day, calendar, code) {
+  return written(formatOf(code, calendar, { day: "numeric", month: "long" }), day);
 }
 
 /**
