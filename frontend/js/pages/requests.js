@@ -181,7 +181,9 @@ async function load() {
       /** @type {Promise<Schemas["GpuTypeRead"][]>} */ (get("/gpu-types", {}, signal)),
       readPerson(signal),
     ]);
-    standings = await readStandings(found.items, signal);
+    const known = await readStandings(found.items, signal);
+    signal.throwIfAborted();
+    standings = known;
     jobs = found.items;
     hasMore = found.cursor !== null;
     counts = total;
@@ -627,7 +629,7 @@ function justification({ justification }) {
 function who(job) {
   const standing = standings.get(job.user_id);
   return html`<p><a class="linked" href=${pageUrl(`admin/users.html?user=${job.user_id}`)}>${personName(job.owner)}</a></p>
-    <p class="small soft request-email" dir="ltr">${job.owner.email}</p>
+    ${job.owner.full_name ? html`<p class="small soft request-email" dir="ltr">${job.owner.email}</p>` : nothing}
     ${job.user_id === signedIn()?.id ? html`<p class="small">${t("requests.your_own")}</p>` : nothing}
     ${standing ? html`<p class="small">${historyOf(standing.counts)}</p>` : nothing}`;
 }
