@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 
 from app.domain.execution import WaitReason
 
+MOST_COUNTED = 1000
+"""A queue is not counted further: nobody needs to know, and counting has its price."""
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingJob:
@@ -16,6 +19,20 @@ class WaitingJob:
     num_gpus: int
     approved_at: datetime
     lacks_quota: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceInQueue:
+    """What stands between a job without a run and its start, as far as it can be counted.
+
+    Ahead of an undecided job are those submitted earlier that wait for a decision, ahead of an approved one those
+    approved earlier that wait for the same GPU type; the other number is None. They are counted up to `MOST_COUNTED`.
+    """
+
+    pending_ahead: int | None
+    approved_ahead: int | None
+    free_gpus: int
+    held_by: int
 
 
 def plan_starts(

@@ -14,7 +14,8 @@ from app.domain.identity import Caller
 from app.domain.job_request import JobRequest
 from app.domain.job_state import JobAction, JobStatus, available_actions
 from app.domain.quota import hours_from_seconds, seconds_from_hours
-from app.schemas.messages import Language, message
+from app.domain.scheduling import MOST_COUNTED, PlaceInQueue
+from app.schemas.messages import Language, counted, message
 from app.schemas.people import Person
 from app.schemas.text import Line, Name, Reason, RequestModel, ResponseModel, Text
 
@@ -146,6 +147,41 @@ class JobRead(ResponseModel):
                 cancel_requested=row.cancel_requested_at is not None,
                 dispatched=row.run_id is not None,
             ),
+        )
+
+
+class JobWaiting(ResponseModel):
+    """Why a job has not started, or is about to stop, and what is ahead of it now; all null where nothing is.
+
+    Of PENDING jobs `pending_ahead` were submitted earlier; of those that are approved and wait for the same GPU type,
+    `approved_ahead_same_type` were approved earlier. 1000 means that many or more. Neither promises an order.
+    """
+
+    job_id: int
+    status: JobStatus
+    wait_reason: WaitReason | None
+    text: str | None = Field(examples=["Waits for an admin's decision. 2 earlier requests wait as well."])
+    since: datetime | None
+    pending_ahead: Annotated[int, Field(ge=0, le=MOST_COUNTED)] | None
+    approved_ahead_same_type: Annotated[int, Field(ge=0, le=MOST_COUNTED)] | None
+    free_gpus: int | None = Field(description="GPUs of the job's type that are free now.")
+    held_by: int | None = Field(description="Jobs that hold GPUs of this type.")
+
+    @classmethod
+    def of(cls, row: Row[Any], place: PlaceInQueue | None, language: Language) -> Self:
+        """Build from a row of the jobs query."""
+        status = JobStatus(row.status)
+        waiting = _wait_reason(row, status)
+        return cls(
+            job_id=row.id,
+            status=status,
+            wait_reason=waiting,
+            text=_waiting_text(row, waiting, place, language),
+            since=_waits_since(row, waiting),
+            pending_ahead=place.pending_ahead if place else None,
+            approved_ahead_same_type=place.approved_ahead if place else None,
+            free_gpus=place.free_gpus if place else None,
+            held_by=place.held_by if place else None,
         )
 
 
@@ -288,10 +324,53 @@ def _wait_reason(row: Row[Any], status: JobStatus) -> WaitReason | None:
             return None
 
 
+def _waits_since(row: Row[Any], waiting: WaitReason | None) -> datetime | None:
+    since: datetime | None = None
+    match waiting:
+        case WaitReason.AWAITING_DECISION:
+            since = row.created_at
+        case WaitReason.AWAITING_START | WaitReason.AWAITING_GPUS | WaitReason.AWAITING_QUOTA:
+            since = row.decided_at
+        case WaitReason.IN_ENGINE_QUEUE:
+            since = row.dispatched_at
+        case WaitReason.STARTING:
+            since = row.started_at
+        case WaitReason.CANCELLING:
+            since = row.cancel_requested_at
+    return since
+
+
+def _waiting_text(
+    row: Row[Any], waiting: WaitReason | None, place: PlaceInQueue | None, language: Language
+) -> str | None:
+    """The reason, and of what can be counted that which bears on it."""
+    if waiting is None:
+        return None
+    sentences = [_reason_text(row, waiting, language) or ""]
+    match waiting, place:
+        case WaitReason.AWAITING_DECISION, PlaceInQueue(pending_ahead=int(ahead)):
+            sentences.append(_ahead("waiting.pending_ahead", ahead, language))
+        case WaitReason.AWAITING_START, PlaceInQueue():
+            sentences.append(counted("waiting.free_gpus", language, place.free_gpus))
+        case WaitReason.AWAITING_GPUS, PlaceInQueue(approved_ahead=int(ahead)):
+            sentences.append(counted("waiting.free_gpus", language, place.free_gpus))
+            sentences.append(counted("waiting.held_by", language, place.held_by))
+            sentences.append(_ahead("waiting.approved_ahead", ahead, language))
+    return " ".join(sentences)
+
+
+def _ahead(key: str, count: int, language: Language) -> str:
+    if count >= MOST_COUNTED:
+        return message(f"{key}.at_least", language, count=MOST_COUNTED)
+    return counted(key, language, count)
+
+
 def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) -> str | None:
     key = f"reason.{row.reason}" if row.reason else f"wait.{waiting}" if waiting else None
     if key is None:
         return None
+    if waiting is WaitReason.AWAITING_GPUS and row.num_gpus == 1:
+        key = f"{key}.one"
     return _sentence(
         key,
         language,

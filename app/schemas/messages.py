@@ -32,6 +32,12 @@ def message(key: str, language: Language, **facts: object) -> str:
     return sentences(language)[key].format_map({name: _written(name, fact, language) for name, fact in facts.items()})
 
 
+def counted(key: str, language: Language, count: int) -> str:
+    """The sentence of this key for so many: its variants are `.none` for 0 and `.one` for 1."""
+    variant = {0: f"{key}.none", 1: f"{key}.one"}.get(count, key)
+    return message(variant, language, count=count)
+
+
 def find_message(key: str, language: Language, **facts: object) -> str | None:
     """The sentence of this key, or nothing where there is none."""
     return message(key, language, **facts) if key in sentences(language) else None
@@ -48,7 +54,7 @@ def time_ago(moment: datetime, now: datetime, language: Language) -> str:
     age = now - moment
     for unit, size in AGES:
         if (count := age // size) >= 1:
-            return message(f"ago.{unit}.one" if count == 1 else f"ago.{unit}", language, count=count)
+            return counted(f"ago.{unit}", language, count)
     return message("ago.now", language)
 
 

@@ -32,6 +32,7 @@ from app.domain.identity import Actor, Caller
 from app.domain.job_request import JobFilter, JobRequest
 from app.domain.job_state import JobStatus, available_actions
 from app.domain.quota import QuotaBalance
+from app.domain.scheduling import MOST_COUNTED, PlaceInQueue
 from app.services import audit, quotas, transitions
 from app.services.audit import Origin
 from app.services.quotas import QuotaPolicy
@@ -122,6 +123,22 @@ async def page(connection: AsyncConnection, filters: JobFilter, *, cursor: int |
 
 async def counts(connection: AsyncConnection, *, user_id: int | None) -> Mapping[JobStatus, int]:
     return await queries.counts(connection, user_id=user_id)
+
+
+async def waiting(connection: AsyncConnection, caller: Caller, job_id: int) -> tuple[JobRow, PlaceInQueue | None]:
+    """The job and what stands between it and its start; nothing does if it has a run or has ended."""
+    job = await read(connection, caller, job_id)
+    if job.run_id is not None or job.finished_at is not None:
+        return job, None
+    pending = approved = None
+    if job.decided_at is None:
+        pending = await queries.pending_ahead(connection, job_id, limit=MOST_COUNTED)
+    else:
+        approved = await queries.approved_ahead(
+            connection, job_id, gpu_type=job.gpu_type, decided_at=job.decided_at, limit=MOST_COUNTED
+        )
+    supply = await gpus.supply(connection, job.gpu_type)
+    return job, PlaceInQueue(pending, approved, supply.free, supply.held_by)
 
 
 async def history(connection: AsyncConnection, caller: Caller, job_id: int) -> Sequence[Row[Any]]:

@@ -27,6 +27,7 @@ from app.schemas.jobs import (
     JobEventRead,
     JobForecast,
     JobRead,
+    JobWaiting,
     Refusal,
     UtilisationRead,
 )
@@ -135,6 +136,12 @@ async def count_jobs(user: CurrentUser, connection: Autocommit) -> JobCounts:
 async def get_job(job_id: JobId, user: CurrentUser, connection: Autocommit, language: Language) -> JobRead:
     """One job. Another person's is not found, unless you are an admin."""
     return JobRead.of(await jobs.read(connection, user, job_id), user, language)
+
+
+@router.get("/{job_id}/waiting", responses=problems(401, 404, 422, 503))
+async def read_waiting(job_id: JobId, user: CurrentUser, connection: Autocommit, language: Language) -> JobWaiting:
+    """Why the job has not started, since when, and what is ahead of it now."""
+    return JobWaiting.of(*await jobs.waiting(connection, user, job_id), language)
 
 
 @router.get("/{job_id}/events", responses=problems(401, 404, 422, 503))

@@ -67,6 +67,13 @@ _HOLDERS = text(
     WHERE a.released_at IS NULL AND g.gpu_type = :gpu_type AND g.retired_at IS NULL ORDER BY a.job_id
     """
 )
+_SUPPLY = text(
+    f"""
+    SELECT (SELECT count(*) FROM gpus g WHERE g.gpu_type = :gpu_type AND {FREE}) AS free,
+           (SELECT count(DISTINCT a.job_id) FROM gpus g JOIN gpu_allocations a ON a.gpu_id = g.id
+            WHERE g.gpu_type = :gpu_type AND g.retired_at IS NULL AND a.released_at IS NULL) AS held_by
+    """
+)
 _FLEET = text(
     """
     SELECT g.*, a.job_id, j.name AS job_name, j.user_id AS job_user_id, holder.full_name AS job_owner_full_name,
@@ -135,6 +142,11 @@ async def allocate(
 async def holders(connection: AsyncConnection, gpu_type: str) -> Sequence[int]:
     """The jobs that hold GPUs of this type."""
     return (await connection.execute(_HOLDERS, {"gpu_type": gpu_type})).scalars().all()
+
+
+async def supply(connection: AsyncConnection, gpu_type: str) -> Row[Any]:
+    """Of this type: how many GPUs are `free`, and by how many jobs others are `held_by`."""
+    return (await connection.execute(_SUPPLY, {"gpu_type": gpu_type})).one()
 
 
 async def fleet(connection: AsyncConnection, gpu_id: int | None = None) -> Sequence[Row[Any]]:

@@ -80,6 +80,19 @@ _LOCK = text("SELECT * FROM jobs WHERE id = :job_id FOR NO KEY UPDATE")
 # Two statements, because one that serves both cannot use the index.
 _COUNTS = text("SELECT status, sum(jobs)::bigint AS jobs FROM job_counts GROUP BY status")
 _COUNTS_OF_USER = text("SELECT status, jobs FROM job_counts WHERE user_id = :user_id")
+_PENDING_AHEAD = text(
+    "SELECT count(*) FROM (SELECT FROM jobs WHERE status = 'PENDING' AND id < :job_id LIMIT :limit) ahead"
+)
+_APPROVED_AHEAD = text(
+    """
+    SELECT count(*) FROM (
+        SELECT FROM jobs
+        WHERE status = 'APPROVED' AND gpu_type = :gpu_type AND run_id IS NULL
+          AND (decided_at, id) < (:decided_at, :job_id)
+        LIMIT :limit
+    ) ahead
+    """
+)
 _KEY = text("SELECT job_id, body_sha256, created_at FROM idempotency_keys WHERE user_id = :user_id AND key = :key")
 _FORGET_KEYS = text("DELETE FROM idempotency_keys WHERE created_at <= :until")
 
@@ -302,6 +315,20 @@ async def counts(connection: AsyncConnection, *, user_id: int | None) -> Mapping
         rows = await connection.execute(_COUNTS_OF_USER, {"user_id": user_id})
     found = {row.status: row.jobs for row in rows}
     return {status: found.get(status, 0) for status in JobStatus}
+
+
+async def pending_ahead(connection: AsyncConnection, job_id: int, *, limit: int) -> int:
+    """How many jobs that were submitted earlier wait for their decision: at most `limit`."""
+    parameters = {"job_id": job_id, "limit": limit}
+    return int((await connection.execute(_PENDING_AHEAD, parameters)).scalar_one())
+
+
+async def approved_ahead(
+    connection: AsyncConnection, job_id: int, *, gpu_type: str, decided_at: datetime, limit: int
+) -> int:
+    """How many jobs that were approved earlier wait for GPUs of this type: at most `limit`."""
+    parameters = {"job_id": job_id, "gpu_type": gpu_type, "decided_at": decided_at, "limit": limit}
+    return int((await connection.execute(_APPROVED_AHEAD, parameters)).scalar_one())
 
 
 async def idempotency_key(connection: AsyncConnection, *, user_id: int, key: str) -> Row[Any] | None:
