@@ -208,7 +208,7 @@ function draw() {
 /** One page, two sights: its heading says which one it is. */
 function drawHeader() {
   const known = person?.user ?? users?.find(({ id }) => String(id) === wish.user);
-  const whose = known ? nameOf(known) : t("users.one");
+  const whose = known ? nameOf(known) : t("users.column.person");
   const heading = wish.user ? whose : t("users.title");
   place("h1").textContent = heading;
   place("h1").dir = wish.user ? "auto" : "";
