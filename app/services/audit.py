@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.queries import audit as queries
 from app.db.queries.audit import AuditFilter
+from app.domain.audit import AuditAction
 from app.domain.identity import Actor
 
 
@@ -36,7 +37,7 @@ async def set_actor(connection: AsyncConnection, actor: Actor, origin: Origin = 
 async def record(
     connection: AsyncConnection,
     actor: Actor,
-    action: str,
+    action: AuditAction,
     *,
     target_type: str,
     target_id: int | None,

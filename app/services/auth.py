@@ -24,6 +24,7 @@ from app.core.security import AccessToken, InvalidToken, PasswordPool, RefreshTo
 from app.db.engine import Database
 from app.db.queries import sessions, throttle, users
 from app.db.queries.users import UserChange
+from app.domain.audit import AuditAction
 from app.domain.errors import (
     EmailRefused,
     EmailTaken,
@@ -95,7 +96,7 @@ async def register(
         await audit.record(
             connection,
             actor or Actor(user_id=user.id),
-            "user.registered",
+            AuditAction.USER_REGISTERED,
             target_type="user",
             target_id=user.id,
             details={"email": normalised, "is_admin": is_admin},
@@ -179,7 +180,7 @@ async def refresh(
             await audit.record(
                 connection,
                 LOGIN_PROCESS,
-                "session.reused",
+                AuditAction.SESSION_REUSED,
                 target_type="user",
                 target_id=session.user_id,
                 details={"email": session.email},
@@ -304,7 +305,7 @@ class _Attempts:
                 await audit.record(
                     connection,
                     LOGIN_PROCESS,
-                    "login.throttled",
+                    AuditAction.LOGIN_THROTTLED,
                     target_type="user",
                     target_id=user_id,
                     details={"window_seconds": int(self._window.total_seconds())},
@@ -378,7 +379,7 @@ async def _open_session(
         await audit.record(
             connection,
             Actor(user_id=user.id),
-            "login.succeeded",
+            AuditAction.LOGIN_SUCCEEDED,
             target_type="user",
             target_id=user.id,
             details={"email": user.email},

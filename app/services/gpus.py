@@ -8,6 +8,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.queries import gpus as queries
+from app.domain.audit import AuditAction
 from app.domain.errors import NotFound
 from app.domain.identity import Caller
 from app.services import audit
@@ -33,7 +34,7 @@ async def drain(
     await audit.record(
         connection,
         caller.actor,
-        "gpu.drained",
+        AuditAction.GPU_DRAINED,
         target_type="gpu",
         target_id=gpu_id,
         details={"reason": reason},
@@ -46,5 +47,7 @@ async def resume(connection: AsyncConnection, caller: Caller, gpu_id: int, *, or
     """Let this GPU take jobs again; also ends its quarantine."""
     if not await queries.resume(connection, gpu_id=gpu_id):
         raise NotFound
-    await audit.record(connection, caller.actor, "gpu.resumed", target_type="gpu", target_id=gpu_id, origin=origin)
+    await audit.record(
+        connection, caller.actor, AuditAction.GPU_RESUMED, target_type="gpu", target_id=gpu_id, origin=origin
+    )
     return (await queries.fleet(connection, gpu_id))[0]

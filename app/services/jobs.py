@@ -15,6 +15,7 @@ from app.db.queries import jobs as queries
 from app.db.queries import quotas as quota_queries
 from app.db.queries.housekeeping import IDEMPOTENCY_KEY_LIFETIME
 from app.db.queries.jobs import JobRow, Move, NewJob
+from app.domain.audit import AuditAction
 from app.domain.errors import (
     DomainError,
     ExceedsFleet,
@@ -154,7 +155,7 @@ async def approve(
     job = await read(connection, caller, job_id)
     move = Move(job_id, JobStatus.PENDING, JobStatus.APPROVED, note=note)
     if job.status == JobStatus.PENDING and await transitions.apply(connection, [move], actor=caller.actor, now=now):
-        await _record(connection, caller, "job.approved", job_id, note, origin)
+        await _record(connection, caller, AuditAction.JOB_APPROVED, job_id, note, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)
     if job.decided_by == caller.user_id and job.status not in (JobStatus.REJECTED, JobStatus.CANCELLED):
@@ -169,7 +170,7 @@ async def reject(
     job = await read(connection, caller, job_id)
     move = Move(job_id, JobStatus.PENDING, JobStatus.REJECTED, reason=EndReason.REJECTED_BY_ADMIN, note=reason)
     if job.status == JobStatus.PENDING and await transitions.apply(connection, [move], actor=caller.actor, now=now):
-        await _record(connection, caller, "job.rejected", job_id, reason, origin)
+        await _record(connection, caller, AuditAction.JOB_REJECTED, job_id, reason, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)
     if job.decided_by == caller.user_id and job.status == JobStatus.REJECTED:
@@ -203,7 +204,7 @@ async def start(
             return await read(connection, caller, job_id)
         raise await _conflict(connection, caller, job)
     await launch(connection, job, actor=caller.actor, engine=engine, policy=policy, now=now)
-    await _record(connection, caller, "job.started", job_id, None, origin)
+    await _record(connection, caller, AuditAction.JOB_STARTED, job_id, None, origin)
     return await read(connection, caller, job_id)
 
 
@@ -256,11 +257,11 @@ async def cancel(
         why = EndReason.CANCELLED_BY_USER if is_owner else EndReason.CANCELLED_BY_ADMIN
         move = Move(job_id, JobStatus(job.status), JobStatus.CANCELLED, reason=why, note=reason)
         await transitions.apply(connection, [move], actor=caller.actor, now=now)
-        await _record(connection, caller, "job.cancelled", job_id, reason, origin)
+        await _record(connection, caller, AuditAction.JOB_CANCELLED, job_id, reason, origin)
         return await read(connection, caller, job_id)
     if job.finished_at is None:
         if await queries.request_cancel(connection, job_id=job_id, user_id=caller.user_id, reason=reason, now=now):
-            await _record(connection, caller, "job.cancel_requested", job_id, reason, origin)
+            await _record(connection, caller, AuditAction.JOB_CANCEL_REQUESTED, job_id, reason, origin)
         return await read(connection, caller, job_id)
     last = await events.last_transition(connection, job_id)
     if job.status == JobStatus.CANCELLED and caller.user_id in (last.actor_user_id, job.cancel_requested_by):
@@ -269,7 +270,7 @@ async def cancel(
 
 
 async def _record(
-    connection: AsyncConnection, caller: Caller, action: str, job_id: int, note: str | None, origin: Origin
+    connection: AsyncConnection, caller: Caller, action: AuditAction, job_id: int, note: str | None, origin: Origin
 ) -> None:
     details = {"note": note} if note else {}
     await audit.record(

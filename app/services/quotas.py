@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.config import Settings
 from app.db.queries import quotas as queries
+from app.domain.audit import AuditAction
 from app.domain.errors import AdjustmentOutOfRange, QuotaBelowUse
 from app.domain.identity import Actor
 from app.domain.periods import Calendar, MonthRule
@@ -89,7 +90,13 @@ async def set_limit(
         raise QuotaBelowUse(minimum_seconds=balance.reserved_seconds + balance.used_seconds)
     details = {"limit_seconds": limit_seconds, "reason": note}
     await audit.record(
-        connection, actor, "quota.limit_set", target_type="user", target_id=user_id, details=details, origin=origin
+        connection,
+        actor,
+        AuditAction.QUOTA_LIMIT_SET,
+        target_type="user",
+        target_id=user_id,
+        details=details,
+        origin=origin,
     )
     return balance
 
@@ -119,7 +126,13 @@ async def adjust(
         raise AdjustmentOutOfRange(minimum_seconds=-balance.used_seconds, maximum_seconds=balance.available_seconds)
     details = {"delta_seconds": delta_seconds, "reason": note}
     await audit.record(
-        connection, actor, "quota.adjusted", target_type="user", target_id=user_id, details=details, origin=origin
+        connection,
+        actor,
+        AuditAction.QUOTA_ADJUSTED,
+        target_type="user",
+        target_id=user_id,
+        details=details,
+        origin=origin,
     )
     return balance
 

@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.queries import sessions as queries
+from app.domain.audit import AuditAction
 from app.domain.errors import NotFound
 from app.domain.identity import Caller
 from app.services import audit
@@ -36,7 +37,7 @@ async def end(
     await audit.record(
         connection,
         caller.actor,
-        "session.ended",
+        AuditAction.SESSION_ENDED,
         target_type="user",
         target_id=caller.user_id,
         details={"email": caller.email, "address": ended.address, "user_agent": ended.user_agent},
@@ -51,7 +52,7 @@ async def end_others(connection: AsyncConnection, caller: Caller, *, now: dateti
         await audit.record(
             connection,
             caller.actor,
-            "session.others_ended",
+            AuditAction.SESSION_OTHERS_ENDED,
             target_type="user",
             target_id=caller.user_id,
             details={"email": caller.email, "count": count},

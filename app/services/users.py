@@ -12,6 +12,7 @@ from app.core.email_address import normalise_email
 from app.db.queries import sessions
 from app.db.queries import users as queries
 from app.db.queries.users import UserChange, UserFilter
+from app.domain.audit import AuditAction
 from app.domain.errors import NotFound
 from app.domain.identity import Actor
 from app.domain.job_state import JobStatus
@@ -103,7 +104,13 @@ async def update(
     if user.full_name != before.full_name:
         details = {"email": user.email, "from": before.full_name, "to": user.full_name}
         await audit.record(
-            connection, actor, "user.renamed", target_type="user", target_id=user_id, details=details, origin=origin
+            connection,
+            actor,
+            AuditAction.USER_RENAMED,
+            target_type="user",
+            target_id=user_id,
+            details=details,
+            origin=origin,
         )
     return user
 
