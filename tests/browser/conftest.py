@@ -13,7 +13,7 @@ Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 import pytest
@@ -122,6 +122,19 @@ def trouble() -> Iterator[Trouble]:
 
 @pytest.fixture
 async def visitor(service: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
+    async with visitors(service, chromium, trouble) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+async def demo_visitor(demo: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
+    """A visitor to the demo, who may look at everything and change nothing."""
+    async with visitors(demo, chromium, trouble) as visitor:
+        yield visitor
+
+
+@asynccontextmanager
+async def visitors(service: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
     async with AsyncExitStack() as contexts:
 
         async def visitor(

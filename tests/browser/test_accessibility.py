@@ -2,17 +2,18 @@
 
 import json
 import re
+from collections.abc import Sequence
 from itertools import product
 
 import pytest
 from playwright.async_api import Page, ViewportSize
 
 from tests.browser.axe import barriers
-from tests.browser.chromium import HEIGHTS, Language
+from tests.browser.chromium import HEIGHTS, Language, Theme
 from tests.browser.conftest import Visitor
 from tests.browser.demo import Lab
 from tests.browser.pages import FRONTEND, PageOfOurs, pages_of_ours, settled
-from tests.browser.service import Service
+from tests.factories import Person
 
 pytestmark = pytest.mark.anyio
 
@@ -30,35 +31,26 @@ TEXTS = """() => {
 }"""
 
 
-@pytest.fixture
-def service(demo: Service) -> Service:
-    """The lab's in place of the empty one; nobody here changes anything."""
-    return demo
-
-
 @pytest.mark.parametrize("language", ["fa", "en"])
 @pytest.mark.parametrize("shown", pages_of_ours(), ids=lambda page: page.name)
-async def test_a_page_has_no_barriers(visitor: Visitor, lab: Lab, shown: PageOfOurs, language: Language) -> None:
-    page = await visitor(shown.visitor(lab), language=language)
+async def test_a_page_has_no_barriers(demo_visitor: Visitor, lab: Lab, shown: PageOfOurs, language: Language) -> None:
+    page = await demo_visitor(shown.visitor(lab), language=language)
     await page.goto(shown.address(lab))
     await settled(page)
     assert page.url.endswith(shown.address(lab))
+    assert await flaws(page, language, themes=("light", "dark")) == []
 
-    assert await page.evaluate("() => [document.documentElement.lang, document.documentElement.dir]") == [
-        language,
-        {"fa": "rtl", "en": "ltr"}[language],
-    ]
-    assert await page.locator("h1").count() == 1
-    assert slips(await page.evaluate(TEXTS)) == []
 
-    found = []
-    for theme, width in product(("light", "dark"), (1280, 360)):
-        await page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-        await page.evaluate("(theme) => { document.documentElement.dataset.bsTheme = theme }", theme)
-        await page.set_viewport_size(ViewportSize(width=width, height=HEIGHTS[width]))
-        await settled(page)
-        found += [f"{theme}, {width} px: {line}" for line in await barriers(page) + await overflowing(page)]
-    assert found == []
+@pytest.mark.parametrize(
+    "shown", [page for page in pages_of_ours() if ":" not in page.name], ids=lambda page: page.name
+)
+async def test_a_page_with_nothing_on_it_has_no_barriers(
+    visitor: Visitor, user: Person, admin: Person, shown: PageOfOurs
+) -> None:
+    page = await visitor({"everybody": None, "people": user, "admins": admin}[shown.audience], language="fa")
+    await page.goto(f"/ui/{shown.path}")
+    await settled(page)
+    assert await flaws(page, "fa", themes=("light",)) == []
 
 
 async def test_what_is_wrong_is_found(visitor: Visitor) -> None:
@@ -78,6 +70,21 @@ async def test_what_is_wrong_is_found(visitor: Visitor) -> None:
     assert slips(await page.evaluate(TEXTS)) != []
     assert slips(["login.title"]) == ["login.title"]
     assert slips(["From node1.lab.example, at 12.30"]) == []
+
+
+async def flaws(page: Page, language: Language, *, themes: Sequence[Theme]) -> list[str]:
+    """Looked for in these themes and on wide and narrow screens, without loading the page again."""
+    direction = {"fa": "rtl", "en": "ltr"}[language]
+    found = slips(await page.evaluate(TEXTS))
+    if await page.locator(f"html[lang={language}][dir={direction}] h1").count() != 1:
+        found.append("not one h1 in a page of this language and direction")
+    for theme, width in product(themes, (1280, 360)):
+        await page.emulate_media(color_scheme=theme)
+        await page.evaluate("(theme) => { document.documentElement.dataset.bsTheme = theme }", theme)
+        await page.set_viewport_size(ViewportSize(width=width, height=HEIGHTS[width]))
+        await settled(page)
+        found += [f"{theme}, {width} px: {line}" for line in await barriers(page) + await overflowing(page)]
+    return found
 
 
 def slips(texts: list[str]) -> list[str]:
