@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import product
 
 import pytest
-from playwright.async_api import Page, ViewportSize
+from playwright.async_api import Page, ViewportSize, expect
 
 from tests.browser.axe import barriers
 from tests.browser.chromium import HEIGHTS, Language, Theme
 from tests.browser.conftest import Visitor
 from tests.browser.demo import Lab
 from tests.browser.pages import FRONTEND, PageOfOurs, pages_of_ours, settled
+from tests.browser.words import Words, words
 from tests.factories import Person
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,73 @@ async def test_a_page_with_nothing_on_it_has_no_barriers(
     await page.goto(f"/ui/{shown.path}")
     await settled(page)
     assert await flaws(page, "fa", themes=("light",)) == []
+
+
+async def problems_in_the_form(page: Page, say: Words) -> None:
+    await page.get_by_role("button", name=say("submit.submit")).click()
+    await expect(page.locator("#submit").get_by_role("alert")).to_be_visible()
+
+
+async def all_details(page: Page, say: Words) -> None:
+    del say
+    for summary in await page.locator("summary").all():
+        await summary.click()
+    await expect(page.locator("details:not([open])")).to_have_count(0)
+
+
+async def the_menu(page: Page, say: Words) -> None:
+    await page.set_viewport_size(ViewportSize(width=360, height=HEIGHTS[360]))
+    await page.get_by_role("button", name=say("nav.menu")).click()
+    await expect(page.get_by_role("link", name=say("nav.jobs"))).to_be_visible()
+
+
+def dialog(key: str) -> Callable[[Page, Words], Awaitable[None]]:
+    """Opened by the first button of this name."""
+
+    async def open_dialog(page: Page, say: Words) -> None:
+        await page.get_by_role("main").get_by_role("button", name=re.compile(f"^{say(key)}")).first.click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+
+    return open_dialog
+
+
+async def many_selected(page: Page, say: Words) -> None:
+    await page.locator("#select-all").check()
+    await page.get_by_role("button", name=re.compile("^" + say("job.action.approve"))).first.click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+
+
+OPENED = {
+    "index": (problems_in_the_form, all_details, the_menu),
+    "jobs": (dialog("job.action.cancel"),),
+    "job:RUNNING": (dialog("job.action.cancel"), all_details),
+    "admin/requests": (
+        dialog("job.action.approve"),
+        dialog("job.action.reject"),
+        many_selected,
+        dialog("requests.help"),
+    ),
+    "admin/fleet": (dialog("fleet.drain_node"),),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "opening"),
+    [
+        pytest.param(name, each, id=f"{name}-{n}")
+        for name, all_of_page in OPENED.items()
+        for n, each in enumerate(all_of_page)
+    ],
+)
+async def test_what_opens_on_a_page_has_no_barriers(
+    demo_visitor: Visitor, lab: Lab, name: str, opening: Callable[[Page, Words], Awaitable[None]]
+) -> None:
+    [shown] = [page for page in pages_of_ours() if page.name == name]
+    page = await demo_visitor(shown.visitor(lab), language="fa")
+    await page.goto(shown.address(lab))
+    await settled(page)
+    await opening(page, words("fa"))
+    assert await flaws(page, "fa", themes=("light", "dark")) == []
 
 
 async def test_what_is_wrong_is_found(visitor: Visitor) -> None:
