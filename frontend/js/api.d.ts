@@ -904,6 +904,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{job_id}/waiting": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Why the job has not started, since when, and what is ahead of it now
+         * @description Why the job has not started, since when, and what is ahead of it now.
+         */
+        get: operations["read_waiting"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/quota": {
         parameters: {
             query?: never;
@@ -1556,6 +1576,37 @@ export interface components {
          */
         JobStatus: "PENDING" | "APPROVED" | "RUNNING" | "COMPLETED" | "FAILED" | "REJECTED" | "CANCELLED";
         /**
+         * JobWaiting
+         * @description Why a job has not started, or is about to stop, and what is ahead of it now; all null where nothing is.
+         *
+         *     Of PENDING jobs `pending_ahead` were submitted earlier; of those that are approved and wait for the same GPU type,
+         *     `approved_ahead_same_type` were approved earlier. 1000 means that many or more. Neither promises an order.
+         */
+        JobWaiting: {
+            /** Approved Ahead Same Type */
+            approved_ahead_same_type: number | null;
+            /**
+             * Free Gpus
+             * @description GPUs of the job's type that are free now.
+             */
+            free_gpus: number | null;
+            /**
+             * Held By
+             * @description Jobs that hold GPUs of this type.
+             */
+            held_by: number | null;
+            /** Job Id */
+            job_id: number;
+            /** Pending Ahead */
+            pending_ahead: number | null;
+            /** Since */
+            since: string | null;
+            status: components["schemas"]["JobStatus"];
+            /** Text */
+            text: string | null;
+            wait_reason: components["schemas"]["WaitReason"] | null;
+        };
+        /**
          * MonthOfWaits
          * @description The waits of the jobs that were submitted in a month.
          */
@@ -2142,6 +2193,7 @@ export interface operations {
                 status_filter?: components["schemas"]["JobStatus"][] | null;
                 /** @description Only this user's jobs. */
                 user?: number | null;
+                gpu_type?: string | null;
                 /** @description A job's number, or words that words of its name begin with. */
                 q?: string | null;
                 /** @description By time of submission. */
@@ -2222,6 +2274,7 @@ export interface operations {
                 status_filter?: components["schemas"]["JobStatus"][] | null;
                 /** @description Only this user's jobs. */
                 user?: number | null;
+                gpu_type?: string | null;
                 /** @description A job's number, or words that words of its name begin with. */
                 q?: string | null;
                 /** @description By time of submission. */
@@ -3135,6 +3188,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UtilisationRead"][];
+                };
+            };
+        };
+    };
+    read_waiting: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's number. */
+                job_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobWaiting"];
                 };
             };
         };

@@ -1,8 +1,17 @@
 // One job: where it is and why, what it prints, what its GPUs do, and everything that happened to it.
 import { get, Problem, signedIn } from "../lib/api.js";
 import { html, icon, nothing, render, renderRows } from "../lib/html.js";
-import { ago, duration, fullTime, hours, t } from "../lib/i18n.js";
-import { actionButtons, FINISHED, gpusAsked, jobSentence, progressBar, statusBadge, timeShare } from "../lib/jobs.js";
+import { ago, dateTime, duration, fullTime, hours, t } from "../lib/i18n.js";
+import {
+  actionButtons,
+  FINISHED,
+  gpusAsked,
+  jobSentence,
+  progressBar,
+  statusBadge,
+  timeShare,
+  WAITING,
+} from "../lib/jobs.js";
 import { onNews, reloadOn } from "../lib/live.js";
 import { showLog } from "../lib/log.js";
 import { copy, onTick, pageUrl, problemPanel, startPage } from "../lib/shell.js";
@@ -35,6 +44,8 @@ await startPage("jobs");
 let job = null;
 /** @type {JobEvent[]} */
 let events = [];
+/** @type {Schemas["JobWaiting"] | null} what stands before its start */
+let waiting = null;
 /** @type {ReturnType<typeof showLog> | null} */
 let log = null;
 /** @type {(() => Promise<void>) | null} reads anew what the GPUs did, once it is shown at all */
@@ -74,10 +85,12 @@ async function load() {
   readings += 1;
   const mine = readings;
   const [found, history] = await Promise.all([get(`/jobs/${id}`), get(`/jobs/${id}/events`)]);
+  const wait = isOneOf(WAITING, found.status) ? await get(`/jobs/${id}/waiting`).catch(() => null) : null;
   if (mine !== readings) return; // A later answer is on its way, or has come.
   const wasFinal = isFinal();
   job = found;
   events = history;
+  waiting = wait;
   draw();
   if (found.run_id) showRun(found);
   if (isFinal() && !wasFinal) log?.settle();
@@ -116,7 +129,15 @@ function showRun(job) {
 }
 
 function isFinal() {
-  return job !== null && /** @type {readonly string[]} */ (FINISHED).includes(job.status);
+  return job !== null && isOneOf(FINISHED, job.status);
+}
+
+/**
+ * @param {readonly string[]} statuses
+ * @param {Job["status"]} status
+ */
+function isOneOf(statuses, status) {
+  return statuses.includes(status);
 }
 
 /** @param {Content} content */
@@ -178,7 +199,7 @@ function drawNow() {
   if (!job) return;
   render(
     html`<h2 class="visually-hidden" id="now-title">${t("job.now")}</h2>
-      <p class="job-sentence status-ink-${job.status.toLowerCase()}">${jobSentence(job)}</p>
+      ${waiting?.text && waiting.since ? wait(waiting.text, waiting.since) : html`<p class="job-sentence">${jobSentence(job)}</p>`}
       ${job.status === "RUNNING" ? progress(job) : nothing} ${job.status === "FAILED" ? failure(job) : nothing}
       ${
         job.executor === "simulated" && job.run_id
@@ -187,6 +208,15 @@ function drawNow() {
       }`,
     place("#now"),
   );
+}
+
+/**
+ * @param {string} text
+ * @param {string} since
+ */
+function wait(text, since) {
+  return html`<p class="job-sentence">${text}</p>
+    <p class="small soft">${t("job.waits_since", { date: dateTime(since), ago: ago(since) })}</p>`;
 }
 
 /** @param {Job} job */
