@@ -1,10 +1,12 @@
 """Decisions over HTTP."""
 
+from itertools import product
 from typing import Any
 
 import pytest
 
 from app.api.state import AppState
+from app.db.queries import jobs as queries
 from tests.factories import Person, approve_job, make_fleet, make_job, make_user, start_job
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +171,38 @@ async def test_jobs_are_listed_by_gpu_type_and_status(
     first = await as_admin.get("/api/v1/admin/jobs?gpu_type=V100&limit=2")
     second = await as_admin.get(first.headers["Link"].partition(">")[0].removeprefix("<"))
     assert [ids.index(job["id"]) for job in first.json() + second.json()] == [4, 3, 1]
+
+
+@pytest.mark.parametrize("nearby", [2, 100])
+async def test_a_search_finds_the_same_near_and_far(
+    state: AppState, as_admin: Any, user: Person, admin: Person, monkeypatch: pytest.MonkeyPatch, nearby: int
+) -> None:
+    """Rare words are sought by their index, frequent ones among the next jobs; nobody can tell which it was."""
+    monkeypatch.setattr(queries, "ROWS_NEARBY", nearby)
+    made = []
+    for number in range(12):
+        name = "rare-bert" if number in (1, 6) else "resnet" if number % 2 else "other"
+        job = await make_job(state, user, name=name, gpu_type="A100" if number % 3 else "V100")
+        if number % 4 == 0:
+            await approve_job(state, job.id, admin)
+        made.append((job.id, name, job.gpu_type, "PENDING" if number % 4 else "APPROVED"))
+    words, statuses, types = ("rare", "res", "rare bert", "none"), ("", "PENDING", "APPROVED"), ("", "A100", "V100")
+    for word, status, gpu_type, order in product(words, statuses, types, ("newest", "oldest")):
+        expected = [
+            number
+            for number, name, of_type, in_status in made
+            if all(any(part.startswith(sought) for part in name.split("-")) for sought in word.split())
+            and status in ("", in_status)
+            and gpu_type in ("", of_type)
+        ]
+        both = "&status=PENDING&status=APPROVED" if status == "" else f"&status={status}"
+        for filters in {f"&status={status}" if status else "", both}:
+            of_type = f"&gpu_type={gpu_type}" if gpu_type else ""
+            path = f"/api/v1/admin/jobs?q={word}{filters}{of_type}&sort={order}&limit=2"
+            shown: list[int] = []
+            while path:
+                answer = await as_admin.get(path)
+                shown += [job["id"] for job in answer.json()]
+                path = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+            assert shown == (expected if order == "oldest" else expected[::-1]), (word, filters, of_type, order)
+    assert [job["id"] for job in (await as_admin.get(f"/api/v1/admin/jobs?q={made[2][0]}")).json()] == [made[2][0]]

@@ -32,6 +32,10 @@ _OUTLINE = """
     j.charged_seconds, j.created_at, j.decided_at, j.started_at, j.finished_at, j.decision_note,
     owner.full_name AS owner_full_name, owner.email AS owner_email, decider.email AS decider_email
 """
+_FOUND = f"({NAME_WORDS} @@ to_tsquery('simple', :words) OR id = :number)"
+ROWS_NEARBY = 2000
+"""So many names are looked through in a few milliseconds."""
+
 _PEOPLE = "JOIN users owner ON owner.id = j.user_id LEFT JOIN users decider ON decider.id = j.decided_by"
 
 # One statement, so that one round trip reserves the quota, makes the job, and says why: it inserts all or nothing.
@@ -301,7 +305,8 @@ async def outlines(
 
 async def id_at(connection: AsyncConnection, filters: JobFilter, *, cursor: int | None, place: int) -> int | None:
     """The id of the row at this place after the cursor, from 1 on. None: no row follows it, if there is one at all."""
-    ids, parameters = _ids(filters, cursor=cursor, limit=place + 1)
+    ids_of = _found_everywhere if _searches(filters) else _listed
+    ids, parameters = ids_of(filters, cursor=cursor, limit=place + 1)
     statement = f"SELECT id FROM ({ids}) page ORDER BY id {_direction(filters)} OFFSET :before"
     found = (await connection.execute(text(statement), {**parameters, "before": place - 1})).scalars().all()
     return found[0] if len(found) > 1 else None
@@ -384,43 +389,66 @@ async def request_cancel(
 async def _read_page(
     connection: AsyncConnection, columns: str, filters: JobFilter, *, cursor: int | None, limit: int
 ) -> Sequence[JobRow]:
-    ids, parameters = _ids(filters, cursor=cursor, limit=limit)
-    statement = f"""
-        SELECT {columns}
-        FROM ({ids}) page
-        JOIN jobs j ON j.id = page.id {_PEOPLE} ORDER BY j.id {_direction(filters)}
+    """A word that many jobs have is found at once among the next ones, a rare one by its index.
+
+    PostgreSQL cannot tell the two apart: it would read the whole table for a word that there is not.
     """
-    return (await connection.execute(text(statement), parameters)).all()
+    rows: Sequence[JobRow] = ()
+    for ids_of in (_found_nearby, _found_everywhere) if _searches(filters) else (_listed,):
+        ids, parameters = ids_of(filters, cursor=cursor, limit=limit)
+        statement = f"""
+            SELECT {columns}
+            FROM ({ids}) page
+            JOIN jobs j ON j.id = page.id {_PEOPLE} ORDER BY j.id {_direction(filters)}
+        """
+        rows = (await connection.execute(text(statement), parameters)).all()
+        if len(rows) == limit:
+            break
+    return rows
 
 
-def _ids(filters: JobFilter, *, cursor: int | None, limit: int) -> tuple[str, dict[str, Any]]:
-    """The ids of a page. Each status is read from its own index range, so a rare one is as fast as any.
-
-    The jobs of a GPU type stand in the index by status, so they are read like a list of all statuses.
+def _listed(filters: JobFilter, *, cursor: int | None, limit: int, columns: str = "id") -> tuple[str, dict[str, Any]]:
+    """The ids of a page, whatever words are sought. Each status is read from its own index range, so a rare one is as
+    fast as any. The jobs of a GPU type stand in the index by status, so they are read like a list of all statuses.
     """
-    direction, comparison = _direction(filters), ">" if filters.oldest_first else "<"
-    conditions, parameters = _conditions(filters)
-    if cursor is not None:
-        conditions.append(f"id {comparison} :cursor")
-        parameters["cursor"] = cursor
+    direction = _direction(filters)
+    conditions, parameters = _conditions(filters, cursor)
     parameters["limit"] = limit
     branches = []
     for number, status in enumerate(filters.statuses or (tuple(JobStatus) if filters.gpu_type else (None,))):
         wanted = [*conditions, f"status = :status_{number}"] if status else conditions
         parameters |= {f"status_{number}": status} if status else {}
-        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
-        branches.append(f"SELECT id FROM jobs {where} ORDER BY id {direction} LIMIT :limit")
+        branches.append(f"SELECT {columns} FROM jobs {_where(wanted)} ORDER BY id {direction} LIMIT :limit")
     if len(branches) == 1:
         return branches[0], parameters
     together = " UNION ALL ".join(f"({branch})" for branch in branches)
     return f"{together} ORDER BY id {direction} LIMIT :limit", parameters
 
 
+def _found_nearby(filters: JobFilter, *, cursor: int | None, limit: int) -> tuple[str, dict[str, Any]]:
+    """The ids of those among the next jobs of the list that the search finds."""
+    nearby, parameters = _listed(filters, cursor=cursor, limit=ROWS_NEARBY, columns="id, name")
+    ids = f"SELECT id FROM ({nearby}) nearby WHERE {_FOUND} ORDER BY id {_direction(filters)} LIMIT :found_limit"
+    return ids, parameters | _sought(filters) | {"found_limit": limit}
+
+
+def _found_everywhere(filters: JobFilter, *, cursor: int | None, limit: int) -> tuple[str, dict[str, Any]]:
+    """The ids of a page of those that the search finds. `OFFSET 0` leaves no index to choose but that of the words."""
+    conditions, parameters = _conditions(filters, cursor)
+    if filters.statuses:
+        conditions.append("status = ANY(:statuses)")
+        parameters["statuses"] = list(filters.statuses)
+    found = f"SELECT id FROM jobs {_where([*conditions, _FOUND])} OFFSET 0"
+    ids = f"SELECT id FROM ({found}) found ORDER BY id {_direction(filters)} LIMIT :limit"
+    return ids, parameters | _sought(filters) | {"limit": limit}
+
+
 def _direction(filters: JobFilter) -> str:
     return "ASC" if filters.oldest_first else "DESC"
 
 
-def _conditions(filters: JobFilter) -> tuple[list[str], dict[str, Any]]:
+def _conditions(filters: JobFilter, cursor: int | None) -> tuple[list[str], dict[str, Any]]:
+    """All but statuses and words."""
     conditions: list[str] = []
     parameters: dict[str, Any] = {}
     if filters.user_id is not None:
@@ -429,11 +457,23 @@ def _conditions(filters: JobFilter) -> tuple[list[str], dict[str, Any]]:
     if filters.gpu_type is not None:
         conditions.append("gpu_type = :gpu_type")
         parameters["gpu_type"] = filters.gpu_type
-    if filters.search is not None and filters.search.strip():
-        conditions.append(f"({NAME_WORDS} @@ to_tsquery('simple', :words) OR id = :number)")
-        parameters["words"] = _prefix_query(filters.search)
-        parameters["number"] = int(filters.search) if re.fullmatch(r"\d{1,18}", filters.search) else -1
+    if cursor is not None:
+        conditions.append(f"id {'>' if filters.oldest_first else '<'} :cursor")
+        parameters["cursor"] = cursor
     return conditions, parameters
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _searches(filters: JobFilter) -> bool:
+    return filters.search is not None and filters.search.strip() != ""
+
+
+def _sought(filters: JobFilter) -> dict[str, Any]:
+    search = filters.search or ""
+    return {"words": _prefix_query(search), "number": int(search) if re.fullmatch(r"\d{1,18}", search) else -1}
 
 
 def _prefix_query(search: str) -> str:
