@@ -190,6 +190,7 @@ export async function ask({ title, body, submit, danger = false, wide = false, a
     wide,
     (dialog) => {
       const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
+      firstStop(form, danger)?.focus();
       onSubmit(form, async (values) => {
         answer = await action(values);
         dialog.close();
@@ -198,6 +199,17 @@ export async function ask({ title, body, submit, danger = false, wide = false, a
     },
   );
   return answer;
+}
+
+/**
+ * Where somebody goes on who opened the dialog: at what has to be filled in, or else at the button. Where there is
+ * something to lose, that is the one that loses nothing.
+ * @param {HTMLFormElement} form
+ * @param {boolean} danger
+ * @returns {HTMLElement | null}
+ */
+function firstStop(form, danger) {
+  return form.querySelector("[required]") ?? form.querySelector(danger ? ".dialog-footer button" : "[type=submit]");
 }
 
 /**
