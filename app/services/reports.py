@@ -22,6 +22,7 @@ async def waiting_by_month(
     connection: AsyncConnection, *, since: datetime, until: datetime, rule: MonthRule
 ) -> Sequence[tuple[Period, Row[Any]]]:
     """How long the jobs submitted in the span waited, newest month first. Months without jobs are left out."""
+    await queries.take_time(connection)
     months = rule.periods_between(since, until)
     rows = await queries.waiting_by_month(connection, since=since, until=until, months=months)
     return [(months[row.place - 1], row) for row in rows]
@@ -29,4 +30,5 @@ async def waiting_by_month(
 
 async def waiting_by_gpu_type(connection: AsyncConnection, *, since: datetime, until: datetime) -> Sequence[Row[Any]]:
     """How long the jobs submitted in the span waited, by GPU type."""
+    await queries.take_time(connection)
     return await queries.waiting_by_gpu_type(connection, since=since, until=until)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Response
 
 from app.api.days import DaySpan, beginning_of
-from app.api.deps import AdminUser, AppSettings, Autocommit, Now
+from app.api.deps import AdminUser, AppSettings, Autocommit, Now, Transaction
 from app.api.errors import problems
 from app.api.policy import Policy
 from app.schemas.reports import (
@@ -69,7 +69,7 @@ async def report_usage(
 )
 async def report_waiting(
     _admin: AdminUser,
-    connection: Autocommit,
+    connection: Transaction,
     settings: AppSettings,
     policy: Policy,
     span: ReportSpan,

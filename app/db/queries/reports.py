@@ -20,6 +20,9 @@ _USAGE = text(
     ORDER BY q.starts_at DESC, q.used_seconds DESC, u.id
     """
 )
+_TAKE_TIME = text(
+    "SELECT set_config('statement_timeout', '20000', true), set_config('work_mem', '64MB', true)",
+)
 # Carried by the BRIN index on `created_at`: it reads the part of the table in which the span's jobs lie.
 _WAITS = """
     count(*) AS jobs,
@@ -53,6 +56,13 @@ async def usage(
     """Each user's months that touch `[since, until)`: the newest month first, in it the heaviest user first."""
     parameters = {"since": since, "until": until, "user_id": user_id}
     return (await connection.execute(_USAGE, parameters)).all()
+
+
+async def take_time(connection: AsyncConnection) -> None:
+    """Until the end of this transaction a statement may take 20 seconds, and sort in memory: a report is read rarely,
+    and looks at every job of a year.
+    """
+    await connection.execute(_TAKE_TIME)
 
 
 async def waiting_by_month(
