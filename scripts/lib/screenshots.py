@@ -27,6 +27,7 @@ from tests.browser.service import Service, serving, sign_in_at_once
 LANGUAGES: tuple[Language, ...] = ("fa", "en")
 THEMES: tuple[Theme, ...] = ("light", "dark")
 WIDTHS = (360, 1280)
+READING_MS = 800
 
 
 @dataclass(frozen=True)
@@ -153,10 +154,19 @@ async def looking(browser: Browser, service: Service, lab: Lab, shot: Shot, *, s
     page.on("pageerror", lambda error: print(f"{shot}: {error}", file=sys.stderr))
     await page.goto(shot.page.address(lab))
     await settled(page)
+    await see_all(page)
     if shot.page.path not in page.url:
         print(f"{shot}: ended on {page.url}", file=sys.stderr)
     yield page
     await context.close()
+
+
+async def see_all(page: Page) -> None:
+    """Go to the end of the page and back: some of it is read only when somebody gets there."""
+    await page.evaluate("() => scrollTo(0, document.documentElement.scrollHeight)")
+    await page.wait_for_timeout(READING_MS)
+    await settled(page)
+    await page.evaluate("() => scrollTo(0, 0)")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,14 @@ async def all_details(page: Page, say: Words) -> None:
     await expect(page.locator("details:not([open])")).to_have_count(0)
 
 
+async def what_is_read_late(page: Page, say: Words) -> None:
+    """The chart is fetched when somebody gets there."""
+    await page.locator("#utilisation").scroll_into_view_if_needed()
+    await expect(page.locator("#utilisation canvas")).to_be_visible()
+    await expect(page.locator("#log")).to_contain_text("simulated run")
+    await all_details(page, say)
+
+
 async def the_menu(page: Page, say: Words) -> None:
     await page.set_viewport_size(ViewportSize(width=360, height=HEIGHTS[360]))
     await page.get_by_role("button", name=say("nav.menu")).click()
@@ -91,7 +99,7 @@ async def many_selected(page: Page, say: Words) -> None:
 OPENED = {
     "index": (problems_in_the_form, all_details, the_menu),
     "jobs": (dialog("job.action.cancel"),),
-    "job:RUNNING": (dialog("job.action.cancel"), all_details),
+    "job:RUNNING": (dialog("job.action.cancel"), what_is_read_late),
     "admin/requests": (
         dialog("job.action.approve"),
         dialog("job.action.reject"),
@@ -150,6 +158,7 @@ async def flaws(page: Page, language: Language, *, themes: Sequence[Theme]) -> l
         await page.emulate_media(color_scheme=theme)
         await page.evaluate("(theme) => { document.documentElement.dataset.bsTheme = theme }", theme)
         await page.set_viewport_size(ViewportSize(width=width, height=HEIGHTS[width]))
+        await page.evaluate("() => scrollTo(0, 0)")
         await settled(page)
         found += [f"{theme}, {width} px: {line}" for line in await barriers(page) + await overflowing(page)]
     return found
