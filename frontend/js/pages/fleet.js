@@ -279,14 +279,18 @@ async function drain(gpu) {
     submit: t("fleet.drain"),
     action: ({ reason }) => drainOne(gpu, reason ?? ""),
   });
-  if (changed) toast(t("fleet.drain_done", { name: nameOf(gpu) }));
+  if (!changed) return;
+  toast(t("fleet.drain_done", { name: nameOf(gpu) }));
+  focusOn(gpu);
 }
 
 /** @param {Gpu} gpu */
 async function resume(gpu) {
   try {
     const changed = gpu.state === "QUARANTINED" ? await askToTrust(gpu) : await resumeOne(gpu);
-    if (changed) toast(t("fleet.resume_done", { name: nameOf(gpu) }));
+    if (!changed) return;
+    toast(t("fleet.resume_done", { name: nameOf(gpu) }));
+    focusOn(gpu);
   } catch (error) {
     toastProblem(error);
   }
@@ -442,7 +446,15 @@ function clearFilters() {
 /** @param {Gpu} gpu */
 function close(gpu) {
   choose("gpu", String(gpu.id));
-  place(`[data-key="${gpu.id}"] > .gpu-select`).focus();
+  focusOn(gpu);
+}
+
+/**
+ * The button that was used is another one now.
+ * @param {Gpu} gpu
+ */
+function focusOn(gpu) {
+  /** @type {HTMLElement | null} */ (document.querySelector(`[data-key="${gpu.id}"] > .gpu-select`))?.focus();
 }
 
 /**
