@@ -495,10 +495,10 @@ class LogView {
       const answer = await open(`/jobs/${this.#facts.jobId}/log`, { query: { offset, limit: first - offset } });
       const chunk = new Uint8Array(await answer.arrayBuffer());
       if (first !== this.#text.first) return; // Lines were dropped meanwhile, and there would be a gap.
-      this.#setFollowing(false);
-      const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;
+      const before = this.#text.blocks[0]?.element;
       this.#text.prepend(chunk, Number(answer.headers.get("X-Log-Offset") ?? offset));
-      this.#scroller.scrollTop = this.#scroller.scrollHeight - fromEnd;
+      this.#setFollowing(false);
+      if (before) this.#toMiddle(before.getBoundingClientRect());
       this.#draw();
     });
   };
@@ -515,17 +515,25 @@ class LogView {
   #search() {
     this.#text.search(this.#words);
     this.#current = null;
-    const seen = this.#text.blocks.findIndex(({ element }) => this.#endOf(element) > this.#scroller.scrollTop);
-    const blocks = [...this.#text.blocks.slice(seen), ...this.#text.blocks.slice(0, Math.max(0, seen))];
-    const block = blocks.find(({ found }) => found.length > 0);
-    if (block) this.#show({ block, index: 0 });
+    const match = this.#firstInView() ?? this.#matches().at(-1);
+    if (match) this.#show(match);
     else this.#currentHighlight?.clear();
     this.#draw();
   }
 
-  /** @param {HTMLElement} element */
-  #endOf(element) {
-    return element.offsetTop - this.#scroller.offsetTop + element.offsetHeight;
+  #matches() {
+    return this.#text.blocks.flatMap((block) => block.found.map((_, index) => ({ block, index })));
+  }
+
+  /** The first match that stands where the reader looks, or below. */
+  #firstInView() {
+    const { top } = this.#scroller.getBoundingClientRect();
+    const blocks = this.#text.blocks.filter(({ element }) => element.getBoundingClientRect().bottom > top);
+    for (const block of blocks) {
+      const index = block.found.findIndex((range) => liveRange(range).getBoundingClientRect().top >= top);
+      if (index >= 0) return { block, index };
+    }
+    return null;
   }
 
   /** @param {KeyboardEvent} event */
@@ -540,7 +548,7 @@ class LogView {
    * @param {1 | -1} direction
    */
   #step(direction) {
-    const all = this.#text.blocks.flatMap((block) => block.found.map((_, index) => ({ block, index })));
+    const all = this.#matches();
     if (all.length === 0) return;
     const current = this.#current;
     const now = all.findIndex(({ block, index }) => block === current?.block && index === current.index);
@@ -553,19 +561,21 @@ class LogView {
   #show(match) {
     this.#setFollowing(false);
     this.#current = match;
-    const { startOffset, endOffset } = /** @type {StaticRange} */ (match.block.found[match.index]);
-    const range = document.createRange();
-    range.setStart(match.block.text, startOffset);
-    range.setEnd(match.block.text, endOffset);
+    const range = liveRange(/** @type {StaticRange} */ (match.block.found[match.index]));
     if (this.#currentHighlight) {
       this.#currentHighlight.clear();
       this.#currentHighlight.add(range);
-    } else getSelection()?.setBaseAndExtent(match.block.text, startOffset, match.block.text, endOffset);
+    } else
+      getSelection()?.setBaseAndExtent(range.startContainer, range.startOffset, range.endContainer, range.endOffset);
+    this.#toMiddle(range.getBoundingClientRect());
+  }
+
+  /** @param {DOMRect} place */
+  #toMiddle(place) {
     const frame = this.#scroller.getBoundingClientRect();
-    const place = range.getBoundingClientRect();
-    const isBeside = place.left < frame.left || place.right > frame.right;
+    const isAside = place.right < frame.left || place.left > frame.right;
     this.#scroller.scrollTop += place.top - frame.top - frame.height / 2;
-    if (isBeside) this.#scroller.scrollLeft += place.left - frame.left - frame.width / 2;
+    if (isAside) this.#scroller.scrollLeft += place.left - frame.left - frame.width / 2;
     this.#scrolledTo = this.#scroller.scrollTop;
   }
 
@@ -624,6 +634,14 @@ function rangeIn(text) {
       endContainer: text,
       endOffset: index + match.length,
     });
+}
+
+/** @param {StaticRange} range one that can be measured */
+function liveRange({ startContainer, startOffset, endContainer, endOffset }) {
+  const range = document.createRange();
+  range.setStart(startContainer, startOffset);
+  range.setEnd(endContainer, endOffset);
+  return range;
 }
 
 /**
