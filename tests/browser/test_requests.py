@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from app.api.state import AppState
+from tests.browser.axe import barriers
 from tests.browser.conftest import Visitor
 from tests.browser.pages import settled
 from tests.browser.trouble import Trouble
@@ -131,6 +132,7 @@ async def test_many_are_rejected_in_one_dialog(
     await expect(page.locator(".selection-totals")).to_have_text("3 jobs · 3 GPU-hours · 2 people")
     await page.click("[data-bulk=reject]")
     await expect(page.locator("dialog .decision-list li")).to_have_count(3)
+    assert await barriers(page) == []
     await answer(page, "The deadline is over.")
     await expect(page.locator(".toast-success")).to_have_text("3 jobs were rejected.")
     await expect(page.locator("#list .job-link")).to_have_text(["one", "five"])
@@ -152,10 +154,12 @@ async def test_what_was_refused_stays_selected_and_says_why(
     await answer(page)
     await expect(page.locator("dialog h2")).to_have_text("2 of 3 jobs were started")
     await expect(page.locator("dialog .refused")).to_contain_text("The job needs 5 × A100, and 3 can be had now.")
+    assert await barriers(page) == []
     await page.keyboard.press("Escape")
     await expect(page.locator("#list .job-link")).to_have_text(["too-late"])
     await expect(box(page, "too-late")).to_be_checked()
     await expect(row(page, "too-late").locator(".row-problem")).to_contain_text("It stays approved")
+    assert await barriers(page) == []
     await expect(page.locator("[data-bulk=start]")).to_be_focused()
 
 
@@ -223,6 +227,7 @@ async def test_keys_mean_the_same_on_a_persian_keyboard_and_nothing_while_one_ty
     await has_focus(page, "two")
     await box(page, "two").dispatch_event("keydown", {"key": "؟", "code": "Slash", "shiftKey": True})
     await expect(page.locator("dialog .keys kbd")).to_have_count(8)
+    assert await barriers(page) == []
     await page.keyboard.press("Escape")
     await has_focus(page, "two")
     await page.keyboard.press("s")

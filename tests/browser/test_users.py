@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from app.api.state import AppState
+from tests.browser.axe import barriers
 from tests.browser.conftest import Visitor
 from tests.browser.pages import settled
 from tests.browser.trouble import Trouble
@@ -44,10 +45,12 @@ async def test_a_limit_is_changed_in_the_digits_of_the_page_but_not_below_what_i
     await answer(page)
     await expect(page.locator("#limit_hours-error")).to_contain_text("۶ ساعت GPU")
     await expect(page.locator("#limit_hours")).to_be_focused()
+    assert await barriers(page) == []
     await page.fill("#limit_hours", "۴۰٫۵")
     await answer(page)
     await expect(page.locator(".figure")).to_have_text("۳۴٫۵")
     await expect(page.locator("#set-limit")).to_be_focused()
+    assert await barriers(page) == []
     newest = page.locator("#ledger tbody tr").first
     for said in ("تغییر سقف سهمیه", "پایان پروژه", "۹۵۹٫۵"):
         await expect(newest).to_contain_text(said)

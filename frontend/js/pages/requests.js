@@ -348,7 +348,11 @@ function suggestSoon(event) {
 
 /** @param {string} q */
 async function suggest(q) {
-  suggested = q ? await get("/admin/users", { q, limit: 8 }).catch(() => []) : [];
+  /** @type {Schemas["UserRead"][]} */
+  const found = q ? await get("/admin/users", { q, limit: 8 }).catch(() => []) : [];
+  const input = /** @type {HTMLInputElement | null} */ (document.querySelector("#person"));
+  if (input?.value.trim() !== q) return; // More has been typed by now.
+  suggested = found;
   drawFilters();
 }
 
@@ -430,9 +434,9 @@ function showHelp() {
   return tell({
     title: t("requests.help"),
     body: html`<p>${t("requests.help_text")}</p>
-      <dl class="keys">
-        ${keyHints().map((hint) => html`<div>${hint}</div>`)}
-      </dl>`,
+      <ul class="keys">
+        ${keyHints().map((hint) => html`<li>${hint}</li>`)}
+      </ul>`,
   });
 }
 
@@ -696,6 +700,7 @@ function actions(job) {
  * @param {Job} job
  */
 async function decideOn(action, job) {
+  if (inHand.has(job.id)) return;
   const index = jobs.indexOf(job);
   inHand.add(job.id);
   refusals.delete(job.id);
@@ -765,10 +770,11 @@ async function showResults(decision, chosen, results) {
     toast(t(`requests.done.${decision}`, { count: done }));
     return;
   }
+  const refusedFirst = [...chosen].sort((one, other) => Number(refused.has(other.id)) - Number(refused.has(one.id)));
   await tell({
     title: t(`requests.some.${decision}`, { done, count: chosen.length }),
-    body: html`<ul class="decision-list">
-      ${chosen.map(
+    body: html`<ul class="decision-list" tabindex="0" aria-label=${t("requests.results")}>
+      ${refusedFirst.map(
         ({ id, name }) => html`<li class=${refused.has(id) ? "refused" : ""}>
           ${icon(refused.has(id) ? "exclamation-triangle-fill" : "check-circle-fill")}
           <span><bdi>${name}</bdi> <span class="soft">– ${refused.get(id) ?? t("requests.succeeded")}</span></span>
