@@ -40,6 +40,11 @@ let knownActions = new Set();
 
 const panel = place("#filter-panel", HTMLDetailsElement);
 panel.open = isFiltered() || matchMedia("(width >= 60rem)").matches;
+panel.classList.add("ready");
+render(
+  html`<button type="button" class="button" @click=${save}>${icon("download")}${t("action.csv")}</button>`,
+  place("#exports"),
+);
 const showFrom = daysInput("from");
 const showTo = daysInput("to");
 const choices = get("/admin/audit/actions").then(showChoices, toastProblem);
@@ -102,10 +107,6 @@ async function loadNewer() {
 
 function draw() {
   if (!entries) return;
-  render(
-    html`<button type="button" class="button" @click=${save}>${icon("download")}${t("action.csv")}</button>`,
-    place("#exports"),
-  );
   if (entries.length === 0) {
     render(isFiltered() ? noMatch() : nothingYet(), place("#entries"));
   } else {
