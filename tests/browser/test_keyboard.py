@@ -13,6 +13,9 @@ pytestmark = pytest.mark.anyio
 
 MOST_STOPS = 150
 """Enough of a long list; its rows are alike."""
+DATES_AND_DETOURS = 30
+"""A field for a date has a stop for each of its parts."""
+AT_ONCE = 10
 WATCH_FOCUS = """() => {
   const interactive = "a[href], button, input, select, textarea, summary, [tabindex]";
   const stops = [...document.querySelectorAll(interactive)].filter((element) =>
@@ -44,9 +47,13 @@ async def test_the_tab_key_reaches_everything_and_shows_where_one_is(
     page = await open_page(demo_visitor, lab, shown, language)
     await go_to_the_top(page)
     stops: int = await page.evaluate(WATCH_FOCUS)
-    for _ in range(min(stops, MOST_STOPS) + 5):
-        await page.keyboard.press("Tab")
-    assert await page.evaluate(UNREACHED, MOST_STOPS) == []
+    for _ in range(0, min(stops, MOST_STOPS) + DATES_AND_DETOURS, AT_ONCE):
+        for _ in range(AT_ONCE):
+            await page.keyboard.press("Tab")
+        unreached = await page.evaluate(UNREACHED, MOST_STOPS)
+        if not unreached:
+            break
+    assert unreached == []
     assert await page.evaluate("() => watched.unseen") == []
 
 
