@@ -26,7 +26,7 @@ async def jobs_of(state: AppState, person: Person) -> list[tuple[str, int, int]]
     rows = await Desk(state).sql(
         "SELECT name, num_gpus, time_limit_seconds FROM jobs WHERE user_id = :id ORDER BY id", id=person.id
     )
-    return [tuple(row) for row in rows]  # type: ignore[misc]
+    return [(row.name, row.num_gpus, row.time_limit_seconds) for row in rows]
 
 
 @pytest.mark.parametrize(

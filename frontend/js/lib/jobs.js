@@ -107,8 +107,8 @@ export function quotaBar({ limit_hours: limit, used_hours: used, reserved_hours:
   const [others, all] = [share(used + reserved - ofJob), share(used + reserved)];
   return html`<svg class="quota-bar" role="img" aria-label=${label} viewBox="0 0 100 4" preserveAspectRatio="none">
     <rect class="quota-used" width=${share(used)} height="4"></rect>
-    <rect class="quota-reserved" x=${share(used)} width=${others - share(used)} height="4"></rect>
-    <rect class="quota-after" x=${others} width=${all - others} height="4"></rect>
+    <rect class="quota-reserved" x=${share(used)} width=${Math.max(0, others - share(used))} height="4"></rect>
+    <rect class="quota-after" x=${others} width=${Math.max(0, all - others)} height="4"></rect>
   </svg>`;
 }
 

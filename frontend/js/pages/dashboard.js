@@ -10,6 +10,7 @@ import {
   jobSentence,
   jobUrl,
   progressBar,
+  quotaBar,
   requestOf,
   statusBadge,
   timeShare,
@@ -70,7 +71,7 @@ function drawQuota() {
         <span class="small soft">${t("quota.resets", { date: date(quota.period_end), ago: ago(quota.period_end) })}</span>
       </div>
       <p><span class="figure digits">${number(left)}</span> <span class="soft">${t("quota.left_of", { limit: hours(limit) })}</span></p>
-      <div class="quota-frame">${quotaBar(limit, used, reserved)}</div>
+      <div class="quota-frame">${quotaBar(quota)}</div>
       <ul class="legend">
         <li><span class="legend-mark legend-used"></span>${t("quota.used", { hours: hours(used) })}</li>
         <li><span class="legend-mark legend-reserved"></span>${t("quota.reserved", { hours: hours(reserved) })}</li>
@@ -78,20 +79,6 @@ function drawQuota() {
       </ul>`,
     place("#quota"),
   );
-}
-
-/**
- * @param {number} limit
- * @param {number} used
- * @param {number} reserved
- */
-function quotaBar(limit, used, reserved) {
-  const share = (/** @type {number} */ value) => (limit > 0 ? Math.min(100, (100 * value) / limit) : 100);
-  const label = t("quota.bar", { used: hours(used), reserved: hours(reserved), limit: hours(limit) });
-  return html`<svg class="quota-bar" role="img" aria-label=${label} viewBox="0 0 100 4" preserveAspectRatio="none">
-    <rect class="quota-used" width=${share(used)} height="4"></rect>
-    <rect class="quota-reserved" x=${share(used)} width=${share(used + reserved) - share(used)} height="4"></rect>
-  </svg>`;
 }
 
 function drawActive() {
