@@ -211,7 +211,8 @@ async def current_match_is_in_view(page: Page) -> bool:
         """() => {
           const [range] = CSS.highlights.get("log-current");
           const place = range.getBoundingClientRect(), log = document.querySelector(".log").getBoundingClientRect();
-          return range.toString().toLowerCase() === "checkpoint" && place.top >= log.top && place.bottom <= log.bottom;
+          const isInHeight = place.top >= log.top && place.bottom <= log.bottom;
+          return range.toString() === "checkpoint" && isInHeight && place.left >= log.left && place.right <= log.right;
         }"""
     )
     return found

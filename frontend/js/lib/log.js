@@ -398,7 +398,7 @@ class LogView {
       html`<div class="toolbar log-tools">
           <div>${this.#searchTools()}</div>
           <div>
-            ${this.#isOver ? nothing : this.#liveTools()}
+            ${this.#facts.isOver || this.#state === "over" ? nothing : this.#liveTools()}
             ${this.#toggle("text-wrap", t("log.wrap"), this.#isWrapped, () => this.#wrap())}
             <button type="button" class="button button-small" @click=${this.#save}>${icon("download")}${t("log.download")}</button>
           </div>
@@ -498,7 +498,7 @@ class LogView {
       const before = this.#text.blocks[0]?.element;
       this.#text.prepend(chunk, Number(answer.headers.get("X-Log-Offset") ?? offset));
       this.#setFollowing(false);
-      if (before) this.#toMiddle(before.getBoundingClientRect());
+      if (before) this.#toMiddle(before.getBoundingClientRect().top);
       this.#draw();
     });
   };
@@ -567,15 +567,17 @@ class LogView {
       this.#currentHighlight.add(range);
     } else
       getSelection()?.setBaseAndExtent(range.startContainer, range.startOffset, range.endContainer, range.endOffset);
-    this.#toMiddle(range.getBoundingClientRect());
+    const place = range.getBoundingClientRect();
+    const frame = this.#scroller.getBoundingClientRect();
+    this.#toMiddle(place.top);
+    if (place.left < frame.left || place.right > frame.right)
+      this.#scroller.scrollLeft += place.left - frame.left - frame.width / 2;
   }
 
-  /** @param {DOMRect} place */
-  #toMiddle(place) {
+  /** @param {number} top of something in the log, as it stands in the window */
+  #toMiddle(top) {
     const frame = this.#scroller.getBoundingClientRect();
-    const isAside = place.right < frame.left || place.left > frame.right;
-    this.#scroller.scrollTop += place.top - frame.top - frame.height / 2;
-    if (isAside) this.#scroller.scrollLeft += place.left - frame.left - frame.width / 2;
+    this.#scroller.scrollTop += top - frame.top - frame.height / 2;
     this.#scrolledTo = this.#scroller.scrollTop;
   }
 

@@ -102,7 +102,7 @@ function table(samples) {
  * @param {string} unit
  */
 function inUnit(value, unit) {
-  return value === null ? "—" : html`<bdi>${number(Math.round(value))}</bdi> ${unit}`;
+  return value === null ? "—" : html`${number(Math.round(value))} <bdi>${unit}</bdi>`;
 }
 
 /** @param {Sample} sample */

@@ -299,10 +299,10 @@ function decision({ decided_by, decided_at, decision_note, status }) {
 /** @param {Job} job */
 function gpusHeld({ gpus }) {
   const nodes = [...new Set(gpus.map(({ node }) => node))];
-  return html`<ul class="plain-list" dir="ltr">
+  return html`<ul class="plain-list">
     ${nodes.map((node) => {
       const indexes = gpus.filter((gpu) => gpu.node === node).map(({ index }) => String(index));
-      return html`<li><code>${node}: ${indexes.join(", ")}</code></li>`;
+      return html`<li><code dir="ltr">${node}: ${indexes.join(", ")}</code></li>`;
     })}
   </ul>`;
 }

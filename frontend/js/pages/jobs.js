@@ -32,6 +32,10 @@ let counts = null;
 let reading = null;
 let typing = 0;
 
+render(
+  html`<a class="button" href=${pageUrl("index.html#name")}>${icon("plus-lg")}${t("submit.title")}</a>`,
+  place("#page-actions"),
+);
 reloadOn((news) => news.type === "job" && news.data.user_id === signedIn()?.id, reload);
 await show();
 onTick(drawList);
