@@ -1,5 +1,5 @@
 // All talk with the service. The access token lives in this module's memory and nowhere else; the session itself is a
-// cookie that no script can read. Tabs share it: one refreshes at a time, and a sign-out in one is a sign-out in all.
+// cookie that no script can read. Tabs share it, and a sign-out in one is a sign-out in all.
 
 const BASE = "/api/v1";
 const EXPIRY_MARGIN_MS = 30_000;
@@ -60,20 +60,19 @@ export function onSessionEnd(farewell) {
 }
 
 /**
- * Find out whether this browser has a session, from its cookie.
- * @returns {Promise<User | null>} null where nobody is signed in
+ * Who this browser's session belongs to, as its cookie says; null where nobody is signed in.
+ * @returns {Promise<User | null>}
  */
 export async function restoreSession() {
-  if (user) return user;
-  if (!remembers()) return null;
+  return user ?? restoring;
+}
+
+async function restore() {
   try {
     await refresh();
   } catch (error) {
-    if (error instanceof Problem && error.status === 401) {
-      remember(false);
-      return null;
-    }
-    throw error;
+    if (!(error instanceof Problem) || error.status !== 401) throw error;
+    remember(false);
   }
   return user;
 }
@@ -230,24 +229,20 @@ async function refreshOrLeave() {
   }
 }
 
-/** Everybody in this page who needs a new token waits for the same one. */
-function refresh() {
-  refreshing ??= inTurn(async () => {
-    const answer = await send("/auth/refresh", { method: "POST" });
-    keep(await answer.json());
-    remember(true);
-  }).finally(() => {
-    refreshing = null;
-  });
-  return refreshing;
-}
-
 /**
- * One tab at a time, where the browser can arrange it; it cannot without TLS, and the service forgives that.
- * @param {() => Promise<void>} work
+ * Everybody in this page who needs a new token waits for the same one. Two tabs may ask at once, and a page may be left
+ * before the answer comes: for half a minute the service answers the same cookie with the same successor.
  */
-async function inTurn(work) {
-  await (navigator.locks ? navigator.locks.request("gtm.refresh", work) : work());
+function refresh() {
+  refreshing ??= send("/auth/refresh", { method: "POST" })
+    .then(async (answer) => {
+      keep(await answer.json());
+      remember(true);
+    })
+    .finally(() => {
+      refreshing = null;
+    });
+  return refreshing;
 }
 
 /** @param {Token} answer */
@@ -325,3 +320,7 @@ function remember(isSignedIn) {
     // Asked every time, then.
   }
 }
+
+/** Begun as this module loads, while the others are still on their way. */
+const restoring = remembers() ? restore() : Promise.resolve(null);
+restoring.catch(() => {}); // Whoever asks for it hears of it.

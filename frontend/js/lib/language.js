@@ -33,39 +33,46 @@ export function parseNumber(text) {
  */
 export function createLanguage(code, sentences, timeZone) {
   const tag = TAGS[code];
-  const plural = new Intl.PluralRules(code);
-  const numbers = new Intl.NumberFormat(tag, { maximumFractionDigits: 2 });
-  const signed = new Intl.NumberFormat(tag, { maximumFractionDigits: 2, signDisplay: "exceptZero" });
-  const plain = new Intl.NumberFormat(tag, { maximumFractionDigits: 10, useGrouping: false });
-  const percents = new Intl.NumberFormat(tag, { style: "percent", maximumFractionDigits: 0 });
-  const relative = new Intl.RelativeTimeFormat(tag, { numeric: "always" });
-  const days = new Intl.DateTimeFormat(tag, { dateStyle: "long", timeZone });
-  const months = new Intl.DateTimeFormat(tag, { month: "long", year: "numeric", timeZone });
-  const clock = new Intl.DateTimeFormat(tag, { timeStyle: "short", hourCycle: "h23", timeZone });
-  const clockWithSeconds = new Intl.DateTimeFormat(tag, { timeStyle: "medium", hourCycle: "h23", timeZone });
-  const collator = new Intl.Collator(code, { numeric: true });
-  const parts = new Intl.ListFormat(tag, { style: "long", type: "unit" });
-  const names = new Intl.ListFormat(tag, { style: "long", type: "conjunction" });
+  // Each costs the browser a millisecond or more, and few pages need them all.
+  const plural = once(() => new Intl.PluralRules(code));
+  const numbers = once(() => new Intl.NumberFormat(tag, { maximumFractionDigits: 2 }));
+  const signed = once(() => new Intl.NumberFormat(tag, { maximumFractionDigits: 2, signDisplay: "exceptZero" }));
+  const plain = once(() => new Intl.NumberFormat(tag, { maximumFractionDigits: 10, useGrouping: false }));
+  const sizes = once(() => new Intl.NumberFormat(tag, { maximumFractionDigits: 1 }));
+  const percents = once(() => new Intl.NumberFormat(tag, { style: "percent", maximumFractionDigits: 0 }));
+  const relative = once(() => new Intl.RelativeTimeFormat(tag, { numeric: "always" }));
+  const days = once(() => new Intl.DateTimeFormat(tag, { dateStyle: "long", timeZone }));
+  const months = once(() => new Intl.DateTimeFormat(tag, { month: "long", year: "numeric", timeZone }));
+  const clock = once(() => new Intl.DateTimeFormat(tag, { timeStyle: "short", hourCycle: "h23", timeZone }));
+  const clockWithSeconds = once(
+    () => new Intl.DateTimeFormat(tag, { timeStyle: "medium", hourCycle: "h23", timeZone }),
+  );
+  const collator = once(() => new Intl.Collator(code, { numeric: true }));
+  const parts = once(() => new Intl.ListFormat(tag, { style: "long", type: "unit" }));
+  const names = once(() => new Intl.ListFormat(tag, { style: "long", type: "conjunction" }));
+
+  /** @type {Record<string, Intl.NumberFormat>} */
+  const units = {};
 
   return {
     code,
     t,
-    number: (/** @type {number} */ value) => numbers.format(value),
-    signedNumber: (/** @type {number} */ value) => signed.format(value),
-    typedNumber: (/** @type {number} */ value) => plain.format(value),
-    percent: (/** @type {number} */ share) => percents.format(share),
+    number: (/** @type {number} */ value) => numbers().format(value),
+    signedNumber: (/** @type {number} */ value) => signed().format(value),
+    typedNumber: (/** @type {number} */ value) => plain().format(value),
+    percent: (/** @type {number} */ share) => percents().format(share),
     hours: (/** @type {number} */ count) => t("unit.gpu_hours", { count: Math.round(count * 100) / 100 }),
     bytes,
     duration,
-    date: (/** @type {string | Date} */ moment) => days.format(new Date(moment)),
-    month: (/** @type {string | Date} */ moment) => months.format(new Date(moment)),
-    time: (/** @type {string | Date} */ moment) => clock.format(new Date(moment)),
-    timeWithSeconds: (/** @type {string | Date} */ moment) => clockWithSeconds.format(new Date(moment)),
+    date: (/** @type {string | Date} */ moment) => days().format(new Date(moment)),
+    month: (/** @type {string | Date} */ moment) => months().format(new Date(moment)),
+    time: (/** @type {string | Date} */ moment) => clock().format(new Date(moment)),
+    timeWithSeconds: (/** @type {string | Date} */ moment) => clockWithSeconds().format(new Date(moment)),
     dateTime: (/** @type {string | Date} */ moment) =>
-      t("date.at_time", { date: days.format(new Date(moment)), time: clock.format(new Date(moment)) }),
+      t("date.at_time", { date: days().format(new Date(moment)), time: clock().format(new Date(moment)) }),
     ago,
-    list: (/** @type {string[]} */ words) => names.format(words),
-    compare: (/** @type {string} */ one, /** @type {string} */ other) => collator.compare(one, other),
+    list: (/** @type {string[]} */ words) => names().format(words),
+    compare: (/** @type {string} */ one, /** @type {string} */ other) => collator().compare(one, other),
   };
 
   /**
@@ -76,13 +83,13 @@ export function createLanguage(code, sentences, timeZone) {
    * @returns {string}
    */
   function t(key, facts = {}) {
-    const isOne = typeof facts.count === "number" && plural.select(facts.count) === "one";
+    const isOne = typeof facts.count === "number" && plural().select(facts.count) === "one";
     const sentence = (isOne ? sentences[`${key}.one`] : undefined) ?? sentences[key];
     if (sentence === undefined) throw new Error(`no sentence for the key ${key}`);
     return sentence.replace(/\{(\w+)\}/g, (_, name) => {
       const fact = facts[name];
       if (fact === undefined) throw new Error(`the sentence ${key} needs ${name}`);
-      return typeof fact === "number" ? numbers.format(fact) : isolate(fact);
+      return typeof fact === "number" ? numbers().format(fact) : isolate(fact);
     });
   }
 
@@ -94,7 +101,7 @@ export function createLanguage(code, sentences, timeZone) {
   function ago(moment, now = new Date()) {
     const seconds = Math.round((new Date(moment).getTime() - now.getTime()) / 1000);
     for (const [unit, size] of /** @type {[Intl.RelativeTimeFormatUnit, number][]} */ (Object.entries(SECONDS))) {
-      if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
+      if (Math.abs(seconds) >= size) return relative().format(Math.trunc(seconds / size), unit);
     }
     return t("time.just_now");
   }
@@ -115,7 +122,7 @@ export function createLanguage(code, sentences, timeZone) {
       else if (found.length > 0) break;
       if (found.length === 2) break;
     }
-    return parts.format(found);
+    return parts().format(found);
   }
 
   /**
@@ -123,7 +130,8 @@ export function createLanguage(code, sentences, timeZone) {
    * @param {string} name
    */
   function unit(count, name) {
-    return new Intl.NumberFormat(tag, { style: "unit", unit: name, unitDisplay: "long" }).format(count);
+    units[name] ??= new Intl.NumberFormat(tag, { style: "unit", unit: name, unitDisplay: "long" });
+    return units[name].format(count);
   }
 
   /**
@@ -132,9 +140,23 @@ export function createLanguage(code, sentences, timeZone) {
    */
   function bytes(count) {
     const step = count < 1 ? 0 : Math.min(4, Math.floor(Math.log2(count) / 10));
-    const size = new Intl.NumberFormat(tag, { maximumFractionDigits: 1 }).format(count / 1024 ** step);
+    const size = sizes().format(count / 1024 ** step);
     return `${size}\u00a0${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
   }
+}
+
+/**
+ * Made when it is first asked for.
+ * @template Thing
+ * @param {() => Thing} make
+ */
+function once(make) {
+  /** @type {Thing | undefined} */
+  let made;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** @param {string} text */

@@ -1,7 +1,8 @@
 // News from the service: one stream for all tabs of a browser, and polling where no stream comes through.
 //
 // The tab that holds the lock reads the stream and passes everything on; when it closes, another takes over. Without
-// locks (no TLS) each tab reads its own. A tab that hears nothing for a while no longer trusts its reader.
+// locks (no TLS) each tab reads its own, while it is seen: a browser has few connections to a server, and a stream in
+// each of many tabs would leave none. A tab that hears nothing for a while asks its reader, and then trusts it no more.
 import { open, Problem } from "./api.js";
 
 /** @typedef {import("./api.js").Schemas["JobStatus"]} Status */
@@ -15,6 +16,7 @@ const FIRST_NEWS_MS = 8_000;
 const LONGEST_START_MS = 700;
 const POLL_MS = 15_000;
 const SLOWEST_RETRY_MS = 30_000;
+const MOST_EARLY_NEWS = 20;
 
 /** @type {Set<(news: News) => void>} */
 const listeners = new Set();
@@ -28,9 +30,17 @@ let heardAt = Date.now();
 let lastEventId = "";
 let attempt = 0;
 let isPaused = false;
-let isReader = false;
+let hasBegun = false;
+let hasAskedReader = false;
+/** Whether this tab reads for all of them: then it does so unseen, too. */
+let isChosen = false;
+/** @type {Promise<void> | null} this tab's own reading, which ends with the session */
+let reader = null;
 /** @type {AbortController | null} */
-let reading = null;
+let stream = null;
+let resume = () => {};
+/** @type {News[]} what came while those who want to hear of it still read their data */
+let earlyNews = [];
 
 /** @returns {{ state: LiveState, heardAt: Date }} */
 export function liveState() {
@@ -38,11 +48,13 @@ export function liveState() {
 }
 
 /**
- * Called with all news; a `reset` says that what the page shows may be out of date.
+ * Called with all news since `startLive`; a `reset` says that what the page shows may be out of date.
  * @param {(news: News) => void} listener
  */
 export function onNews(listener) {
+  const missed = [...earlyNews];
   listeners.add(listener);
+  queueMicrotask(() => missed.forEach(listener));
 }
 
 /**
@@ -79,40 +91,62 @@ export function togglePause() {
 export async function startLive() {
   const begun = new Promise((resolve) => onLiveState(() => resolve(undefined)));
   tabs.onmessage = ({ data }) => {
-    if (data.isAsking && isReader) tabs.postMessage({ state });
-    if (data.isAsking || isReader) return;
+    if (data.isAsking && reader) post({ state });
+    if (data.isAsking || reader) return;
     heardAt = Date.now();
+    hasAskedReader = false;
     if (data.state) setState(data.state);
     if (data.news) tell(data.news);
   };
   setInterval(watch, 5_000);
-  addEventListener("online", () => reading?.abort());
-  addEventListener("pagehide", () => reading?.abort());
+  addEventListener("online", () => stream?.abort());
+  addEventListener("pagehide", () => stream?.abort());
   addEventListener("pageshow", (event) => {
     if (event.persisted) tell({ type: "reset" });
   });
-  tabs.postMessage({ isAsking: true });
-  if (navigator.locks) navigator.locks.request("gtm.live", read);
-  else read();
+  document.addEventListener("visibilitychange", () => (isResting() ? stream?.abort() : resume()));
+  post({ isAsking: true });
+  if (navigator.locks) navigator.locks.request("gtm.live", readForAll).catch(readAlone);
+  else readAlone();
   await Promise.race([begun, wait(LONGEST_START_MS)]);
+  hasBegun = true;
 }
 
-/** A follower that hears nothing from the reader of all tabs, which may be frozen, becomes a reader itself. */
+/** A follower that gets no answer from the reader of all tabs, which may be frozen, becomes a reader itself. */
 function watch() {
   if (Date.now() - heardAt < SILENCE_MS) return;
-  if (isReader) reading?.abort();
-  else read();
+  if (reader) {
+    if (state === "live") stream?.abort();
+  } else if (hasAskedReader) readAlone();
+  else {
+    hasAskedReader = true;
+    post({ isAsking: true });
+  }
+}
+
+function readForAll() {
+  isChosen = true;
+  resume();
+  return readAlone();
+}
+
+function readAlone() {
+  reader ??= read();
+  return reader;
+}
+
+function isResting() {
+  return document.hidden && !isChosen;
 }
 
 async function read() {
-  isReader = true;
   for (;;) {
+    while (isResting()) await new Promise((resolve) => (resume = () => resolve(undefined)));
     try {
       await readOnce();
-      attempt = 0;
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return; // The session is over, and the page leaves.
-      attempt += 1;
+      if (!isResting()) attempt += 1;
     }
     setState(attempt > 2 ? "polling" : "connecting");
     if (state === "polling") tell({ type: "reset" }, { andOthers: true });
@@ -124,20 +158,25 @@ async function read() {
 
 /** Read one stream to its end. Throws where it fails, or brings nothing at all. */
 async function readOnce() {
-  reading = new AbortController();
-  const { signal } = reading;
-  const impatience = setTimeout(() => reading?.abort(), FIRST_NEWS_MS);
+  const opened = new AbortController();
+  const impatience = setTimeout(() => opened.abort(), FIRST_NEWS_MS);
+  stream = opened;
   try {
-    const answer = await open("/events", { headers: lastEventId ? { "Last-Event-ID": lastEventId } : {}, signal });
+    /** @type {Record<string, string>} */
+    const headers = lastEventId ? { "Last-Event-ID": lastEventId } : {};
+    const answer = await open("/events", { headers, signal: opened.signal });
     if (!answer.body) throw new Problem(0, { code: "network" });
     // With a known place there may be nothing to say at first, but then the answer's head has come.
     if (lastEventId) arrive();
     let rest = "";
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let isEmpty = true;
+    const chunks = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await chunks.read();
+      if (done && isEmpty) throw new Problem(0, { code: "network" });
       if (done) return;
-      clearTimeout(impatience);
+      isEmpty = false;
+      attempt = 0;
       arrive();
       const frames = (rest + value).split("\n\n");
       rest = frames.pop() ?? "";
@@ -145,14 +184,14 @@ async function readOnce() {
     }
   } finally {
     clearTimeout(impatience);
+    opened.abort(); // Whatever went wrong, it keeps no connection.
   }
 
   function arrive() {
     clearTimeout(impatience);
     heardAt = Date.now();
-    attempt = 0;
     setState("live");
-    tabs.postMessage({ state });
+    post({ state });
   }
 }
 
@@ -176,17 +215,32 @@ function receive(frame) {
  * @param {{ andOthers?: boolean }} [scope]
  */
 function tell(news, { andOthers = false } = {}) {
-  if (andOthers) tabs.postMessage({ news, state });
+  if (andOthers) post({ news, state });
   if (isPaused) return;
+  if (hasBegun) keepForLatecomers(news);
   for (const listener of listeners) listener(news);
   notify();
+}
+
+/** @param {News} news */
+function keepForLatecomers(news) {
+  if (news.type === "reset" || earlyNews.length === MOST_EARLY_NEWS) earlyNews = [{ type: "reset" }];
+  else if (earlyNews[0]?.type !== "reset") earlyNews.push(news);
+}
+
+/**
+ * Tell the other tabs, once this one has done what it has to do.
+ * @param {object} message
+ */
+function post(message) {
+  setTimeout(() => tabs.postMessage(message));
 }
 
 /** @param {LiveState} next */
 function setState(next) {
   if (state === next) return;
   state = next;
-  if (isReader) tabs.postMessage({ state });
+  if (reader) post({ state });
   notify();
 }
 
