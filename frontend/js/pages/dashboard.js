@@ -138,6 +138,7 @@ async function showForm() {
   });
   form.addEventListener("focusin", check, { once: true });
   if (requestIn(form).command) check();
+  if (location.hash === "#name") place("#name").focus();
   onSubmit(form, async () => {
     /** @type {Job} */
     const job = await call("POST", "/jobs", requestIn(form), { "Idempotency-Key": key });
