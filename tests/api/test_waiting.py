@@ -102,7 +102,7 @@ async def test_an_approved_job_is_told_what_is_free_who_holds_the_rest_and_who_w
         "held_by": 1,
     }
     assert (await waiting(as_user, job, "fa"))["text"] == (
-        "تأیید شده؛ در انتظار آزاد شدن ۴ GPU از نوع \u2068A100\u2069. الان ۲ GPU از این نوع آزاد است. "
+        "تأیید شده؛ در انتظار آزاد شدن ۴ GPU از نوع \u2068A100\u2069. اکنون ۲ GPU از این نوع آزاد است. "
         "۱ کار GPUهای این نوع را در دست دارد. ۱ کار که زودتر تأیید شده هم منتظر همین نوع است."
     )
     await start_job(state, of_another_type.id, admin)
