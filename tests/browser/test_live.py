@@ -1,7 +1,9 @@
 """Pages change by themselves: by one stream for all tabs, without a gap, and by polling where no stream comes."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import BrowserContext, Page, Request, expect
+from playwright.async_api import BrowserContext, Page, Request, Route, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.service import Service
@@ -12,6 +14,7 @@ from tests.services.desk import Desk
 pytestmark = pytest.mark.anyio
 
 AWAY = ("failed: ", "answer: 50")
+PATIENCE_SECONDS = 15
 
 
 async def dashboard(context: BrowserContext) -> Page:
@@ -106,3 +109,80 @@ async def test_without_a_stream_the_page_asks_now_and_then(
     await desk.approve(admin, job_id)
     await page.clock.fast_forward(60_000)
     await expect(page.locator(".job-cards .status")).to_have_text("Approved")
+
+
+async def test_what_happens_while_a_page_reads_its_data_is_not_missed(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk
+) -> None:
+    job_id = await desk.submit(user)
+    reader = await visitor(user)
+    await reader.goto("/ui/index.html")
+    await expect(reader.locator(".live-live")).to_be_visible()
+    page = await reader.context.new_page()
+    is_read, is_told = asyncio.Event(), asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        answer = await route.fetch()
+        is_read.set()
+        await is_told.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/api/v1/jobs?*", slowly, times=1)
+    await page.goto("/ui/index.html")
+    await asyncio.wait_for(is_read.wait(), PATIENCE_SECONDS)
+    await desk.approve(admin, job_id)
+    await expect(reader.locator(".job-cards .status")).to_have_text("Approved")
+    is_told.set()
+    await expect(page.locator(".job-cards .status")).to_have_text("Approved")
+
+
+async def test_a_tab_that_slept_asks_the_reader_of_all_tabs_before_it_reads_itself(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk
+) -> None:
+    job_id = await desk.submit(user)
+    reader = await visitor(user)
+    streams: list[Request] = []
+    reader.context.on("request", lambda request: streams.append(request) if "/events" in request.url else None)
+    await reader.goto("/ui/index.html")
+    await expect(reader.locator(".live-live")).to_be_visible()
+    sleeper = await reader.context.new_page()
+    await sleeper.clock.install()
+    await sleeper.goto("/ui/index.html")
+    await expect(sleeper.locator(".live-live")).to_be_visible()
+    await sleeper.clock.fast_forward("08:00:00")
+    await desk.approve(admin, job_id)
+    await expect(sleeper.locator(".job-cards .status")).to_have_text("Approved")
+    await sleeper.clock.fast_forward("00:10")
+    await desk.cancel(user, job_id)
+    await expect(sleeper.locator(".job-cards")).to_have_count(0)
+    assert len(streams) == 1
+
+
+async def test_without_locks_only_tabs_that_are_seen_hold_a_connection(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk, trouble: Trouble
+) -> None:
+    """Browsers have no locks without TLS, and six connections to a server."""
+    trouble.allow("failed: GET /api/v1/events")
+    job_id = await desk.submit(user)
+    page = await visitor(user)
+    await page.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
+    await page.goto("/ui/index.html")
+    await expect(page.locator(".live-live")).to_be_visible()
+    async with page.expect_event("requestfailed", lambda request: "/events" in request.url):
+        await show(page, False)
+    await desk.approve(admin, job_id)
+    async with page.expect_request("**/api/v1/events") as resumed:
+        await show(page, True)
+    assert (await resumed.value).headers["last-event-id"]
+    await expect(page.locator(".job-cards .status")).to_have_text("Approved")
+    await expect(page.locator(".live-live")).to_be_visible()
+
+
+async def show(page: Page, is_seen: bool) -> None:
+    await page.evaluate(
+        """(isSeen) => {
+          Object.defineProperty(document, "hidden", { value: !isSeen, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        is_seen,
+    )

@@ -15,7 +15,6 @@ const SILENCE_MS = 40_000; // The service breaks every silence after 15 s.
 const FIRST_NEWS_MS = 8_000;
 const LONGEST_START_MS = 700;
 const POLL_MS = 15_000;
-const SLOWEST_RETRY_MS = 30_000;
 const MOST_EARLY_NEWS = 20;
 
 /** @type {Set<(news: News) => void>} */
@@ -141,7 +140,7 @@ function isResting() {
 
 async function read() {
   for (;;) {
-    while (isResting()) await new Promise((resolve) => (resume = () => resolve(undefined)));
+    await isWanted();
     try {
       await readOnce();
     } catch (error) {
@@ -150,10 +149,16 @@ async function read() {
     }
     setState(attempt > 2 ? "polling" : "connecting");
     if (state === "polling") tell({ type: "reset" }, { andOthers: true });
-    await wait(
-      Math.min(SLOWEST_RETRY_MS, state === "polling" ? POLL_MS : 500 * 2 ** attempt) * (0.8 + Math.random() * 0.4),
-    );
+    await wait(untilRetry() * (0.8 + Math.random() * 0.4));
   }
+}
+
+async function isWanted() {
+  while (isResting()) await new Promise((resolve) => (resume = () => resolve(undefined)));
+}
+
+function untilRetry() {
+  return state === "polling" ? POLL_MS : 500 * 2 ** attempt;
 }
 
 /** Read one stream to its end. Throws where it fails, or brings nothing at all. */
