@@ -276,7 +276,7 @@ async def test_a_selected_job_that_somebody_else_decides_on_is_let_go(
     await page.click("#select-all")
     await box(page, "two").focus()
     await desk.reject(admin, ids["two"])
-    await expect(page.locator(".toast-info")).to_contain_text("1 selected job is not yours to decide on any more")
+    await expect(page.locator(".toast-info")).to_contain_text("1 selected job is no longer yours to decide on")
     await expect(page.locator(".selection-totals")).to_contain_text("2 jobs")
     await has_focus(page, "three")
 
