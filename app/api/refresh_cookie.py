@@ -18,11 +18,12 @@ from app.services.auth import SignIn
 COOKIE_PATH = "/api/v1/auth"
 PLAIN_NAME = "gtm_refresh"
 SECURE_NAME = f"__Secure-{PLAIN_NAME}"
+OUR_HEADER = "X-GTM-Request"
 
 FromOurPages = Annotated[
     Literal["1"],
     Header(
-        alias="X-GTM-Request",
+        alias=OUR_HEADER,
         description="Always `1`. Another site's page cannot send it, which keeps that page from using the cookie.",
     ),
 ]
@@ -36,10 +37,14 @@ class RefreshCookie:
         self._is_secure = came_over_tls(request, settings)
         self._name = SECURE_NAME if self._is_secure else PLAIN_NAME
         self.value = request.cookies.get(self._name)
+        self._is_for_another_page = "origin" in request.headers and request.headers.get(OUR_HEADER) != "1"
 
     def keep(self, signed_in: SignIn, *, now: datetime) -> None:
-        """Hand out the new secret; without one, the cookie that the browser has stays."""
-        if signed_in.refresh_token is not None:
+        """Hand out the new secret; without one, the cookie that the browser has stays.
+
+        It stays for a page that is not ours, too: a form of another site could sign the browser in as somebody else.
+        """
+        if signed_in.refresh_token is not None and not self._is_for_another_page:
             self._set(str(signed_in.refresh_token), int((signed_in.session_expires_at - now).total_seconds()))
 
     def clear(self) -> None:

@@ -494,8 +494,9 @@ export interface paths {
          * Sign in with the e-mail address as `username`
          * @description Sign in with the e-mail address as `username`.
          *
-         *     The answer carries a short-lived access token, and a cookie with which `POST /auth/refresh` gets the next one. An
-         *     unknown address, a wrong password and a disabled account are refused in the same words.
+         *     The answer carries a short-lived access token, and a cookie with which `POST /auth/refresh` gets the next one; pages
+         *     in a browser get the cookie only with the header `X-GTM-Request: 1`. An unknown address, a wrong password and a
+         *     disabled account are refused in the same words.
          */
         post: operations["login"];
         delete?: never;

@@ -173,6 +173,17 @@ async def test_signing_in_answers_a_token_and_a_cookie(client: httpx2.AsyncClien
     assert answer.json()["user"] == me.json()
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://test"])
+async def test_a_form_of_another_page_leaves_the_browser_signed_in_as_it_was(
+    client: httpx2.AsyncClient, user: Person, origin: str
+) -> None:
+    answer = await login(client, user.email, Origin=origin)
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    ours = await login(client, user.email, Origin=origin, **OURS)
+    assert cookie_of(ours).key == "gtm_refresh"
+
+
 async def test_the_oauth2_fields_of_other_clients_are_accepted(client: httpx2.AsyncClient, user: Person) -> None:
     form = {
         "grant_type": "password",

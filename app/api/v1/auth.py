@@ -40,8 +40,9 @@ async def register(body: RegisterRequest, state: State, origin: RequestOrigin, n
 async def login(form: LoginForm, state: State, cookie: Cookie, origin: RequestOrigin, now: Now) -> TokenRead:
     """Sign in with the e-mail address as `username`.
 
-    The answer carries a short-lived access token, and a cookie with which `POST /auth/refresh` gets the next one. An
-    unknown address, a wrong password and a disabled account are refused in the same words.
+    The answer carries a short-lived access token, and a cookie with which `POST /auth/refresh` gets the next one; pages
+    in a browser get the cookie only with the header `X-GTM-Request: 1`. An unknown address, a wrong password and a
+    disabled account are refused in the same words.
     """
     signed_in = await auth.login(
         state.database,
