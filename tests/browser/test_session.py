@@ -292,3 +292,46 @@ async def test_the_theme_is_the_systems_until_somebody_chooses(visitor: Visitor,
     await expect(html).to_have_attribute("data-bs-theme", "dark")
     await page.get_by_role("button", name=button("dark", "system")).click()
     await expect(html).to_have_attribute("data-bs-theme", "light")
+
+
+async def test_a_session_that_another_person_has_taken_over_is_never_shown_as_the_first_ones(
+    visitor: Visitor, user: Person, admin: Person
+) -> None:
+    page = await visitor(user)
+    await page.clock.install()
+    await page.goto("/ui/index.html")
+    await is_on_dashboard(page)
+    await page.get_by_label(SAY("job.name")).fill("half-typed")
+    login = {"username": admin.email, "password": admin.password}
+    assert (await page.context.request.post("/api/v1/auth/login", form=login)).ok
+    async with page.expect_event("domcontentloaded"):
+        await page.clock.fast_forward("16:00")
+        await page.get_by_label(SAY("job.command")).fill("python train.py")
+    await expect(page.get_by_role("link", name=SAY("nav.requests"))).to_be_visible()
+    await expect(page.get_by_label(SAY("job.name"))).to_have_value("")
+
+
+async def test_a_browser_that_keeps_nothing_shows_its_pages_in_the_language_it_asks_for(
+    visitor: Visitor, user: Person, desk: Desk
+) -> None:
+    await desk.sql("UPDATE users SET locale = 'fa' WHERE id = :id", id=user.id)
+    page = await visitor(user, language="en")
+    refused = "{ get() { throw new DOMException('no', 'SecurityError'); } }"
+    for storage in ("localStorage", "sessionStorage"):
+        await page.add_init_script(f"Object.defineProperty(window, '{storage}', {refused})")
+    await page.goto("/ui/index.html")
+    await is_on_dashboard(page, "en")
+    await page.get_by_label(SAY("job.name")).fill("half-typed")
+    await sign_out(page)
+    await expect(page.get_by_text(SAY("login.why.signed-out"))).to_be_visible()
+
+
+async def test_a_language_that_could_not_be_kept_is_not_shown(visitor: Visitor, user: Person, trouble: Trouble) -> None:
+    trouble.allow("failed: PATCH /api/v1/auth/me")
+    page = await visitor(user, language="en")
+    await page.goto("/ui/index.html")
+    await is_on_dashboard(page, "en")
+    await page.route("**/api/v1/auth/me", lambda route: route.abort())
+    await page.get_by_role("button", name="فارسی").click()
+    await expect(page.get_by_text(SAY("error.network"))).to_be_visible()
+    await is_on_dashboard(page, "en")

@@ -4,6 +4,8 @@
 const BASE = "/api/v1";
 const EXPIRY_MARGIN_MS = 30_000;
 const SIGNED_IN = "gtm.signed-in";
+const LONGEST_HEADING = 4096;
+const NEWLINE = 0x0a;
 
 /** @typedef {import("../api.d.ts").components["schemas"]} Schemas */
 /** @typedef {Schemas["UserRead"]} User */
@@ -72,7 +74,7 @@ async function restore() {
     await refresh();
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 401) throw error;
-    remember(false);
+    if (!user) remember(false); // Somebody may have signed in meanwhile.
   }
   return user;
 }
@@ -134,8 +136,13 @@ export async function get(path, query, signal) {
  */
 export async function getPage(path, query, signal) {
   const answer = await authorised(path, { query, signal });
+  return { items: await answer.json(), cursor: nextCursor(answer) };
+}
+
+/** @param {Response} answer */
+function nextCursor(answer) {
   const next = /<([^>]*)>;\s*rel="next"/.exec(answer.headers.get("Link") ?? "")?.[1];
-  return { items: await answer.json(), cursor: next ? new URL(next, location.href).searchParams.get("cursor") : null };
+  return next ? new URL(next, location.href).searchParams.get("cursor") : null;
 }
 
 /**
@@ -162,18 +169,29 @@ export async function open(path, options) {
 }
 
 /**
- * Let the browser save what the service answers.
+ * Let the browser save what the service answers. A list that comes in several files is saved as one.
  * @param {string} path
  * @param {Query} [query]
  */
 export async function download(path, query) {
-  const answer = await authorised(path, { query });
+  let answer = await authorised(path, { query });
   const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? "download";
+  const parts = [await answer.blob()];
+  for (let cursor = nextCursor(answer); cursor; cursor = nextCursor(answer)) {
+    answer = await authorised(path, { query: { ...query, cursor } });
+    parts.push(await withoutHeading(await answer.blob()));
+  }
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await answer.blob());
+  link.href = URL.createObjectURL(new Blob(parts, { type: parts[0]?.type }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** @param {Blob} table whose first line names the columns */
+async function withoutHeading(table) {
+  const beginning = new Uint8Array(await table.slice(0, LONGEST_HEADING).arrayBuffer());
+  return table.slice(beginning.indexOf(NEWLINE) + 1);
 }
 
 /**
@@ -236,13 +254,24 @@ async function refreshOrLeave() {
 function refresh() {
   refreshing ??= send("/auth/refresh", { method: "POST" })
     .then(async (answer) => {
-      keep(await answer.json());
+      const renewed = await answer.json();
+      if (user && renewed.user.id !== user.id) await reload();
+      keep(renewed);
       remember(true);
     })
     .finally(() => {
       refreshing = null;
     });
   return refreshing;
+}
+
+/**
+ * The browser's session is another person's now: nothing may be shown or done in the name of both.
+ * @returns {Promise<never>}
+ */
+function reload() {
+  location.reload();
+  return new Promise(() => {});
 }
 
 /** @param {Token} answer */

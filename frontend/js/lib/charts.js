@@ -29,7 +29,10 @@ export const MOST_SERIES = SERIES.length;
  */
 export async function drawChart(canvas, configure) {
   library ??= import(LIBRARY);
-  await library;
+  await library.catch((error) => {
+    library = null; // Whoever asks again may find the network there.
+    throw error;
+  });
   if (!canvas.isConnected) return;
   forgetRemoved();
   const configureAny = /** @type {(colours: Colours) => Configuration} */ (/** @type {unknown} */ (configure));

@@ -1,7 +1,8 @@
 // Forms and dialogs: what was typed is never lost, and what is wrong is said at the field and above them all.
-import { Problem } from "./api.js";
+import { Problem, signedIn } from "./api.js";
 import { html, icon, nothing, render } from "./html.js";
 import { explain, foldDigits, t } from "./i18n.js";
+import { toastProblem } from "./shell.js";
 
 /** @typedef {import("./html.js").Content} Content */
 /** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
@@ -142,14 +143,15 @@ export function clearProblem(form) {
 }
 
 /**
- * Keep what is typed until it is sent: through a reload, an expired session, a walk to another page.
+ * Keep what is typed until it is sent: through a reload, an expired session, a walk to another page. Nobody else who
+ * signs in here gets to see it.
  * @param {HTMLFormElement} form
  * @param {string} name
  * @returns {() => void} forget it
  */
 export function keepDraft(form, name) {
-  const place = `gtm.draft.${name}`;
-  const kept = JSON.parse(sessionStorage.getItem(place) ?? "{}");
+  const place = `gtm.draft.${signedIn()?.id ?? "nobody"}.${name}`;
+  const kept = draftAt(place);
   for (const control of controlsOf(form)) {
     const value = kept[control.name];
     if (value === undefined || control.type === "password") continue;
@@ -159,9 +161,33 @@ export function keepDraft(form, name) {
   form.addEventListener("input", () => {
     const values = controlsOf(form).filter(({ type }) => type !== "password");
     const typed = readForm(form);
-    sessionStorage.setItem(place, JSON.stringify(Object.fromEntries(values.map(({ name }) => [name, typed[name]]))));
+    keepAt(place, Object.fromEntries(values.map(({ name }) => [name, typed[name]])));
   });
-  return () => sessionStorage.removeItem(place);
+  return () => keepAt(place, {});
+}
+
+/**
+ * @param {string} place
+ * @returns {Record<string, string>}
+ */
+function draftAt(place) {
+  try {
+    return JSON.parse(sessionStorage.getItem(place) ?? "{}");
+  } catch {
+    return {}; // The browser keeps nothing.
+  }
+}
+
+/**
+ * @param {string} place
+ * @param {Record<string, string | undefined>} draft
+ */
+function keepAt(place, draft) {
+  try {
+    sessionStorage.setItem(place, JSON.stringify(draft));
+  } catch {
+    // Nor now.
+  }
 }
 
 /**
@@ -175,6 +201,8 @@ export function keepDraft(form, name) {
 export async function ask({ title, body, submit, danger = false, wide = false, action, ready }) {
   /** @type {Answer | null} */
   let answer = null;
+  /** @type {Promise<unknown> | null} */
+  let working = null;
   await show(
     (dialog) => html`<form class="dialog-form">
       ${dialogHeader(title, dialog)}
@@ -192,12 +220,21 @@ export async function ask({ title, body, submit, danger = false, wide = false, a
       const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
       firstStop(form, danger)?.focus();
       onSubmit(form, async (values) => {
-        answer = await action(values);
+        working = action(values)
+          .then((given) => {
+            answer = given;
+          })
+          .finally(() => {
+            working = null;
+          });
+        await working;
         dialog.close();
       });
       ready?.(form);
     },
   );
+  // Closed before the service has answered: what was asked for happens all the same.
+  await /** @type {Promise<unknown> | null} */ (working)?.catch(toastProblem);
   return answer;
 }
 

@@ -2,7 +2,7 @@
 import { call, get } from "./api.js";
 import { ask, field } from "./form.js";
 import { html, icon, nothing } from "./html.js";
-import { ago, dateTime, duration, hours, number, percent, t } from "./i18n.js";
+import { ago, duration, hours, number, percent, t } from "./i18n.js";
 import { pageUrl, toast, toastProblem } from "./shell.js";
 
 /** @typedef {import("./api.js").Schemas["JobRead"]} Job */
@@ -159,6 +159,9 @@ const ACTION_TITLES = {
   cancel: "cancel.title",
 };
 
+/** @type {Set<number>} */
+const underWay = new Set();
+
 /**
  * Ask what has to be asked, do it, and say that it is done.
  * @param {Action} action
@@ -166,7 +169,9 @@ const ACTION_TITLES = {
  * @param {(changed: Job) => unknown} done
  */
 export async function act(action, job, done) {
-  const changed = await { approve, reject, start, cancel }[action](job);
+  if (underWay.has(job.id)) return; // A second click, before the first one is answered.
+  underWay.add(job.id);
+  const changed = await { approve, reject, start, cancel }[action](job).finally(() => underWay.delete(job.id));
   if (!changed) return;
   toast(html`${t(`job.toast.${action}`, { name: job.name })} <a href=${jobUrl(job)}>${t("job.toast.show")}</a>`);
   done(changed);
@@ -298,9 +303,4 @@ function timeLeft(job) {
 export function requestOf(job) {
   const { name, gpu_type, num_gpus, estimated_hours, command, data_location, is_sensitive, justification } = job;
   return { name, gpu_type, num_gpus, estimated_hours, command, data_location, is_sensitive, justification };
-}
-
-/** @param {string | null} moment */
-export function timeOrDash(moment) {
-  return moment ? html`<time datetime=${moment} title=${dateTime(moment)}>${ago(moment)}</time>` : "—";
 }

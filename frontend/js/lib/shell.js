@@ -42,8 +42,7 @@ export async function startPage(name, { forAdmins = false } = {}) {
   onSessionEnd((why) => leave(why));
   const user = await restored();
   if (!user) return leave();
-  if (user.locale && user.locale !== language.code) {
-    keep("gtm.language", user.locale);
+  if (user.locale && user.locale !== language.code && keep("gtm.language", user.locale)) {
     location.reload();
     return never();
   }
@@ -143,16 +142,26 @@ export function onTick(draw) {
  * @param {string} text
  */
 export async function copy(text) {
-  if (navigator.clipboard) await navigator.clipboard.writeText(text);
-  else {
-    const area = document.createElement("textarea");
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-  toast(t("toast.copied"));
+  const isCopied = navigator.clipboard
+    ? await navigator.clipboard.writeText(text).then(
+        () => true,
+        () => false,
+      )
+    : copyTheOldWay(text);
+  toast(t(isCopied ? "toast.copied" : "toast.not_copied"), isCopied ? "success" : "problem");
+}
+
+/** @param {string} text */
+function copyTheOldWay(text) {
+  const opener = /** @type {HTMLElement | null} */ (document.activeElement);
+  const area = document.createElement("textarea");
+  area.value = text;
+  (document.querySelector("dialog[open]") ?? document.body).append(area); // Beside an open dialog nothing is selected.
+  area.select();
+  const isCopied = document.execCommand("copy");
+  area.remove();
+  opener?.focus();
+  return isCopied;
 }
 
 /**
@@ -291,12 +300,13 @@ function languageButton() {
 
 /** @param {"fa" | "en"} code */
 export async function switchLanguage(code) {
-  keep("gtm.language", code);
   try {
     if (signedIn()) updateUser(await call("PATCH", "/auth/me", { locale: code }));
-  } finally {
-    location.reload();
+  } catch (error) {
+    return toastProblem(error);
   }
+  keep("gtm.language", code);
+  location.reload();
 }
 
 function themeButton() {
@@ -311,8 +321,8 @@ function themeButton() {
 
 /** @returns {keyof typeof THEMES} */
 export function chosenTheme() {
-  const kept = localStorage.getItem("gtm.theme");
-  return kept === "light" || kept === "dark" ? kept : "system";
+  const theme = kept("gtm.theme");
+  return theme === "light" || theme === "dark" ? theme : "system";
 }
 
 /** @param {keyof typeof THEMES} theme */
@@ -349,16 +359,27 @@ function closeOnEscape(event) {
   find("#menu-button").focus();
 }
 
+/** @param {string} name */
+function kept(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
 /**
  * @param {string} name
  * @param {string | null} value
+ * @returns {boolean} false where the browser keeps nothing: it holds for this page, then
  */
 function keep(name, value) {
   try {
     if (value === null) localStorage.removeItem(name);
     else localStorage.setItem(name, value);
+    return true;
   } catch {
-    // It holds for this page, then.
+    return false;
   }
 }
 
