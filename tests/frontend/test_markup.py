@@ -207,8 +207,28 @@ def test_styles_know_no_left_and_right(path: Path) -> None:
 
 
 def test_every_icon_that_is_named_is_in_the_sprite() -> None:
-    sprite = set(json.loads((ROOT / "frontend" / "vendor.lock.json").read_text())["bootstrap-icons"]["icons"])
     texts = [text for path in SCRIPTS for text in script(path).texts]
     named = {str(text) for text in texts if re.search(r"(?<![\w.])icon\($", text.after)}
     named |= {found for page in PAGES for found in re.findall(r"icons\.svg#([\w-]+)", read(page))}
-    assert sorted(named - sprite) == []
+    assert sorted(named - sprite()) == []
+
+
+def test_every_icon_of_the_sprite_is_used() -> None:
+    named = {str(text) for path in SCRIPTS for text in script(path).texts}
+    named |= {found for page in PAGES for found in re.findall(r"icons\.svg#([\w-]+)", read(page))}
+    assert sorted(sprite() - named) == []
+
+
+def sprite() -> set[str]:
+    return set(json.loads((ROOT / "frontend" / "vendor.lock.json").read_text())["bootstrap-icons"]["icons"])
+
+
+@styles
+def test_every_class_of_a_style_is_used(path: Path) -> None:
+    """By its whole name, or by the one that a script completes, such as `status-${status}`."""
+    style = re.sub(r"/\*.*?\*/", "", read(path), flags=re.DOTALL)
+    parts = [part for name in SCRIPTS for text in script(name).texts for part in text.parts] + [*map(read, PAGES)]
+    words = {word for part in parts for word in re.findall(r"[\w-]+", part)}
+    beginnings = tuple(word for word in words if word.endswith("-") and word.strip("-"))
+    unused = {name for name in re.findall(r"\.([a-zA-Z][\w-]*)", style) if name not in words}
+    assert sorted(name for name in unused if not name.startswith(beginnings)) == []

@@ -77,7 +77,7 @@ export function onSubmit(form, action) {
  * @param {HTMLFormElement} form it has an element `.form-problem`
  * @param {unknown} error
  */
-export function showProblem(form, error) {
+function showProblem(form, error) {
   const problems = error instanceof Problem ? error.errors : [];
   const known = problems.map(({ pointer, message }) => ({ control: controlOf(form, pointer), message }));
   showFields(form, known, explain(error), error instanceof Problem && error.status >= 500 ? error.requestId : "");
