@@ -53,6 +53,11 @@ export function signedIn() {
   return user;
 }
 
+/** Whether an admin was signed in here last: what to show until the service has said who it is. It opens nothing. */
+export function wasAdmin() {
+  return remembers() === "admin";
+}
+
 /**
  * Called once when the session is over, here or in another tab.
  * @param {(why: "expired" | "signed-out") => void} farewell
@@ -331,19 +336,19 @@ function queryString(query = {}) {
   return pairs.size > 0 ? `?${pairs}` : "";
 }
 
-/** Whether it is worth asking for a session. It says nothing about who, and opens nothing. */
+/** As what somebody was signed in here last: whether it is worth asking for a session. It opens nothing. */
 function remembers() {
   try {
-    return localStorage.getItem(SIGNED_IN) !== null;
+    return localStorage.getItem(SIGNED_IN);
   } catch {
-    return true;
+    return "user";
   }
 }
 
 /** @param {boolean} isSignedIn */
 function remember(isSignedIn) {
   try {
-    if (isSignedIn) localStorage.setItem(SIGNED_IN, "1");
+    if (isSignedIn) localStorage.setItem(SIGNED_IN, user?.is_admin ? "admin" : "user");
     else localStorage.removeItem(SIGNED_IN);
   } catch {
     // Asked every time, then.

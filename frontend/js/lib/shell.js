@@ -1,5 +1,5 @@
 // What surrounds every page: the session, the navigation, language and theme, the live badge, short messages.
-import { call, get, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser } from "./api.js";
+import { call, get, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser, wasAdmin } from "./api.js";
 import { html, icon, nothing, render } from "./html.js";
 import { explain, language, number, personName, t, time, translatePage } from "./i18n.js";
 import { liveState, onLiveState, reloadOn, startLive, togglePause } from "./live.js";
@@ -47,10 +47,11 @@ export async function startPage(name, { forAdmins = false } = {}) {
     return never();
   }
   if (forAdmins && !user.is_admin) return refuse();
+  const listening = startLive();
   drawBar(user);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => switchTheme(chosenTheme()));
   onLiveState(drawBadge);
-  await startLive();
+  await listening;
   if (user.is_admin && name !== "requests") {
     countRequests();
     reloadOn((news) => news.type === "job", countRequests);
@@ -230,7 +231,7 @@ function refuse() {
   return never();
 }
 
-/** @param {User | null} user */
+/** @param {User | null} user null until it is known who it is: the frame stands already as it will be */
 function drawBar(user) {
   render(
     html`${brand()}
@@ -241,15 +242,15 @@ function drawBar(user) {
       </div>
       <nav id="navigation" class="navigation" aria-label=${t("nav.label")} @keydown=${closeOnEscape}>
         ${links(PAGES)}
-        ${user?.is_admin ? html`<p class="navigation-heading">${t("nav.administration")}</p>${links(ADMIN_PAGES)}` : nothing}
+        ${(user?.is_admin ?? wasAdmin()) ? html`<p class="navigation-heading">${t("nav.administration")}</p>${links(ADMIN_PAGES)}` : nothing}
         <div class="navigation-end">
-          ${user ? account(user) : nothing}
+          ${account(user)}
           <div class="navigation-tools">${languageButton()}${themeButton()}</div>
         </div>
       </nav>`,
     find("#bar"),
   );
-  if (user) drawBadge();
+  drawBadge();
 }
 
 function brand() {
@@ -274,12 +275,12 @@ function links(pages) {
   </ul>`;
 }
 
-/** @param {User} user */
+/** @param {User | null} user */
 function account(user) {
   return html`<ul class="navigation-list">
     <li>
       <a class="navigation-link" href=${pageUrl("profile.html")} aria-current=${current === "profile" ? "page" : nothing}>
-        ${icon("person-circle")}<span class="truncate">${personName(user)}</span>
+        ${icon("person-circle")}<span class="truncate">${user ? personName(user) : t("nav.profile")}</span>
       </a>
     </li>
     <li>
@@ -336,15 +337,21 @@ export function switchTheme(theme) {
 }
 
 function drawBadge() {
-  const { state, heardAt } = liveState();
+  const { state } = liveState();
   const marks = { live: "circle-fill", connecting: "arrow-repeat", polling: "clock-history", paused: "pause-fill" };
   render(
-    html`<button type="button" class="live-badge live-${state}" @click=${togglePause}
-      title=${t("live.updated", { time: time(heardAt), action: t(state === "paused" ? "live.resume" : "live.pause") })}>
+    html`<button type="button" class="live-badge live-${state}" @click=${togglePause} @pointerenter=${explainBadge} @focus=${explainBadge}>
       ${icon(marks[state])}<span>${t(`live.${state}`)}</span>
     </button>`,
     find("#live"),
   );
+}
+
+/** @param {Event} event */
+function explainBadge({ currentTarget }) {
+  const { state, heardAt } = liveState();
+  const action = t(state === "paused" ? "live.resume" : "live.pause");
+  /** @type {HTMLElement} */ (currentTarget).title = t("live.updated", { time: time(heardAt), action });
 }
 
 function toggleMenu() {
