@@ -6,9 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.api.state import AppState
 from app.core.config import Settings
+from app.db.queries import reports
+from app.db.queries.jobs import Move
+from app.domain.execution import EndReason
+from app.domain.identity import Actor
+from app.domain.job_state import JobStatus
+from app.services import transitions
 from tests.conftest import FakeClock, browser
 from tests.factories import Person, approve_job, make_fleet, make_job, make_user, reject_job, sign_in, start_job
 
@@ -17,6 +24,18 @@ pytestmark = pytest.mark.anyio
 USAGE = "/api/v1/admin/reports/usage"
 WAITING = "/api/v1/admin/reports/waiting"
 
+YEARS_OF_LEDGER = """
+WITH months AS (
+    INSERT INTO user_quotas (user_id, starts_at, ends_at, limit_seconds)
+    SELECT person, month, month + interval '1 month', 3600
+    FROM unnest(CAST(:people AS bigint[])) person,
+         generate_series(timestamptz '2025-04-01', timestamptz '2026-03-01', interval '1 month') month
+    RETURNING id, user_id
+)
+INSERT INTO quota_entries (quota_id, user_id, kind, actor_process)
+SELECT id, user_id, 'GRANT', 'test' FROM months, generate_series(1, 100)
+"""
+SCANS_OF_LEDGER = "SELECT seq_scan + idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'quota_entries'"
 NO_WAITS = dict.fromkeys(
     f"{what}_{share}_seconds" for what in ("decision", "start", "total") for share in ("p50", "p95")
 )
@@ -46,6 +65,23 @@ async def test_usage_is_told_by_user_and_month(state: AppState, as_admin: Any) -
         }
     ]
     assert (await as_admin.get(f"{USAGE}?user={person.id}&from=2026-04-01&to=2026-05-01")).json() == []
+
+
+async def test_only_jobs_that_ran_and_ended_are_counted_as_finished(
+    state: AppState, user: Person, admin: Person, as_admin: Any, clock: FakeClock
+) -> None:
+    await make_fleet(state)
+    jobs = [await make_job(state, user) for _ in range(3)]
+    for job in jobs[:2]:
+        await approve_job(state, job.id, admin)
+        await start_job(state, job.id, admin)
+    await reject_job(state, jobs[2].id, admin)
+    ends = Move(jobs[0].id, JobStatus.RUNNING, JobStatus.COMPLETED, reason=EndReason.EXITED, charged_seconds=1800)
+    async with state.database.transaction() as connection:
+        await transitions.apply(connection, [ends], actor=Actor(process="test"), now=clock())
+    for query in (USAGE, f"{USAGE}?user={user.id}"):
+        (row,) = (await as_admin.get(query)).json()
+        assert (row["finished_jobs"], row["used_hours"], row["reserved_hours"]) == (1, 0.5, 1.0)
 
 
 async def test_the_csv_opens_in_a_spreadsheet_and_runs_nothing_there(state: AppState, as_admin: Any) -> None:
@@ -174,3 +210,16 @@ async def test_the_months_of_waiting_are_those_of_the_quota(
         ("1405-01", "2026-03-20T20:30:00Z", 1),
         ("1404-12", "2026-02-19T20:30:00Z", 11),
     ]
+
+
+async def test_the_ledger_is_read_once_for_all_months(state: AppState, clock: FakeClock) -> None:
+    """Read for each month, it would take minutes once there are a million jobs."""
+    people = [(await make_user(state)).id for _ in range(3)]
+    async with state.database.transaction() as connection:
+        await connection.execute(text(YEARS_OF_LEDGER), {"people": people})
+        before = (await connection.execute(text(SCANS_OF_LEDGER))).scalar_one()
+        rows = await reports.usage(
+            connection, since=clock() - timedelta(days=366), until=clock() + timedelta(days=31), user_id=None
+        )
+        assert len(rows) == 36
+        assert (await connection.execute(text(SCANS_OF_LEDGER))).scalar_one() == before + 1

@@ -9,13 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.periods import Period
 
+# The ledger is read once, not once for each month: that would be hundreds of times for every entry.
 _USAGE = text(
     """
     SELECT u.id AS user_id, u.full_name, u.email, q.starts_at, q.ends_at, q.limit_seconds, q.used_seconds,
-           q.reserved_seconds,
-           (SELECT count(*) FROM quota_entries e
-            WHERE e.user_id = q.user_id AND e.quota_id = q.id AND e.kind = 'SETTLE') AS finished_jobs
-    FROM user_quotas q JOIN users u ON u.id = q.user_id
+           q.reserved_seconds, coalesce(finished.jobs, 0) AS finished_jobs
+    FROM user_quotas q
+    JOIN users u ON u.id = q.user_id
+    LEFT JOIN (
+        SELECT quota_id, count(*) AS jobs FROM quota_entries
+        WHERE kind = 'SETTLE' AND (CAST(:user_id AS bigint) IS NULL OR user_id = :user_id) GROUP BY quota_id
+    ) finished ON finished.quota_id = q.id
     WHERE q.ends_at > :since AND q.starts_at < :until AND (CAST(:user_id AS bigint) IS NULL OR q.user_id = :user_id)
     ORDER BY q.starts_at DESC, q.used_seconds DESC, u.id
     """
