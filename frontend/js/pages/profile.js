@@ -44,6 +44,7 @@ showAccount();
 showDisplay();
 showPassword();
 await Promise.all([loadSessions(), loadLedger()]);
+place("#ledger-section").hidden = false; // The list above it has its length by now.
 reloadOn((news) => news.type === "quota" || (news.type === "job" && news.data.user_id === user.id), loadLedger);
 
 function showAccount() {
