@@ -23,6 +23,13 @@ async def dashboard(context: BrowserContext) -> Page:
     return page
 
 
+async def test_a_page_for_admins_does_not_seem_to_connect_for_ever_to_others(visitor: Visitor, user: Person) -> None:
+    page = await visitor(user)
+    await page.goto("/ui/admin/users.html")
+    await expect(page.locator("#main").get_by_role("heading", level=1)).to_be_visible()
+    await expect(page.locator(".live-live")).to_be_visible()
+
+
 async def test_a_decision_shows_without_a_reload(visitor: Visitor, user: Person, admin: Person, desk: Desk) -> None:
     job_id = await desk.submit(user, command="sleep 3600")
     page = await visitor(user)

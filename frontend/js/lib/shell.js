@@ -46,11 +46,11 @@ export async function startPage(name, { forAdmins = false } = {}) {
     location.reload();
     return never();
   }
-  if (forAdmins && !user.is_admin) return refuse();
+  onLiveState(drawBadge);
   const listening = startLive();
+  if (forAdmins && !user.is_admin) return refuse();
   drawBar(user);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => switchTheme(chosenTheme()));
-  onLiveState(drawBadge);
   await listening;
   if (user.is_admin && name !== "requests") {
     countRequests();
@@ -72,6 +72,14 @@ export function startPublicPage() {
  */
 export function pageUrl(path) {
   return new URL(path, HERE).pathname + new URL(path, HERE).search;
+}
+
+/**
+ * Whether a click on a link asks for another tab or window, and not for this one to change.
+ * @param {MouseEvent} event
+ */
+export function isForNewTab({ ctrlKey, metaKey, shiftKey }) {
+  return ctrlKey || metaKey || shiftKey;
 }
 
 /** Where to go after signing in: the page that was asked for, if it is one of ours. */
