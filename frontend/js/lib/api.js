@@ -3,6 +3,7 @@
 
 const BASE = "/api/v1";
 const EXPIRY_MARGIN_MS = 30_000;
+const LARGEST_PAGE = 200;
 const SIGNED_IN = "gtm.signed-in";
 const LONGEST_HEADING = 4096;
 const NEWLINE = 0x0a;
@@ -148,6 +149,51 @@ export async function getPage(path, query, signal) {
 function nextCursor(answer) {
   const next = /<([^>]*)>;\s*rel="next"/.exec(answer.headers.get("Link") ?? "")?.[1];
   return next ? new URL(next, location.href).searchParams.get("cursor") : null;
+}
+
+/**
+ * The first items of a list, over as many pages as that takes.
+ * @template [Item=any]
+ * @param {string} path
+ * @param {Query} query
+ * @param {number} count how many at most
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{ items: Item[], hasMore: boolean }>}
+ */
+export async function getFirst(path, query, count, signal) {
+  /** @type {Item[]} */
+  const items = [];
+  /** @type {string | null} */
+  let cursor = null;
+  do {
+    const limit = Math.min(LARGEST_PAGE, count - items.length);
+    /** @type {{ items: Item[], cursor: string | null }} */
+    const page = await getPage(path, { ...query, limit, cursor }, signal);
+    items.push(...page.items);
+    cursor = page.cursor;
+  } while (cursor && items.length < count);
+  return { items, hasMore: cursor !== null };
+}
+
+/**
+ * For what is read again and again: a new reading gives up the one that is still under way.
+ * @param {(signal: AbortSignal) => Promise<void>} read keeps nothing once its signal is aborted
+ * @returns {() => Promise<boolean>} false where a newer reading has taken over
+ */
+export function newestOf(read) {
+  /** @type {AbortController | null} */
+  let reading = null;
+  return async () => {
+    reading?.abort();
+    reading = new AbortController();
+    const { signal } = reading;
+    try {
+      await read(signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    return !signal.aborted;
+  };
 }
 
 /**

@@ -16,6 +16,19 @@ export function icon(name, className = "") {
   return html`<svg class="icon ${className}" aria-hidden="true" focusable="false"><use href="${SPRITE}#${name}"></use></svg>`;
 }
 
+/**
+ * An element that the page is sure to have.
+ * @template {HTMLElement} [Kind=HTMLElement]
+ * @param {string} selector
+ * @param {new () => Kind} [kind] where more is meant than any element
+ * @returns {Kind}
+ */
+export function place(selector, kind) {
+  const found = document.querySelector(selector);
+  if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`the page has no ${selector}`);
+  return /** @type {Kind} */ (found);
+}
+
 /** @type {WeakSet<Element>} */
 const taken = new WeakSet();
 

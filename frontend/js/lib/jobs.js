@@ -5,7 +5,8 @@ import { html, icon, nothing } from "./html.js";
 import { ago, duration, hours, number, percent, t } from "./i18n.js";
 import { pageUrl, toast, toastProblem } from "./shell.js";
 
-/** @typedef {import("./api.js").Schemas["JobRead"]} Job */
+/** @typedef {import("./api.js").Schemas} Schemas */
+/** @typedef {Schemas["JobRead"]} Job */
 /** @typedef {Job["status"]} Status */
 /** @typedef {Job["actions"][number]} Action */
 
@@ -23,6 +24,9 @@ const STATUS_ICONS = {
 /** @type {Record<Action, string>} */
 const ACTION_ICONS = { approve: "check-lg", reject: "x-lg", start: "play-fill", cancel: "stop-circle" };
 const REJECT_PRESETS = ["too_long", "too_many_gpus", "unclear", "wrong_type", "policy"];
+
+/** The service tells of so many people at once. */
+const MOST_STANDINGS = 100;
 
 export const ACTIVE = /** @type {const} */ (["PENDING", "APPROVED", "RUNNING"]);
 export const WAITING = /** @type {const} */ (["PENDING", "APPROVED"]);
@@ -110,6 +114,22 @@ export function quotaBar({ limit_hours: limit, used_hours: used, reserved_hours:
     <rect class="quota-reserved" x=${share(used)} width=${Math.max(0, others - share(used))} height="4"></rect>
     <rect class="quota-after" x=${others} width=${Math.max(0, all - others)} height="4"></rect>
   </svg>`;
+}
+
+/**
+ * How people stand: their month's quota and what became of their jobs, by person.
+ * @param {readonly number[]} userIds
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Map<number, Schemas["StandingRead"]>>}
+ */
+export async function getStandings(userIds, signal) {
+  const ids = [...new Set(userIds)];
+  /** @type {Schemas["StandingRead"][]} */
+  const found = [];
+  while (ids.length > 0) {
+    found.push(...(await get("/admin/users/standing", { id: ids.splice(0, MOST_STANDINGS) }, signal)));
+  }
+  return new Map(found.map((standing) => [standing.user_id, standing]));
 }
 
 /**

@@ -1,6 +1,6 @@
 // What surrounds every page: the session, the navigation, language and theme, the live badge, short messages.
 import { call, get, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser, wasAdmin } from "./api.js";
-import { html, icon, nothing, render } from "./html.js";
+import { html, icon, nothing, place, render } from "./html.js";
 import { explain, language, number, personName, t, time, translatePage } from "./i18n.js";
 import { liveState, onLiveState, reloadOn, startLive, togglePause } from "./live.js";
 
@@ -63,7 +63,7 @@ export async function startPage(name, { forAdmins = false } = {}) {
 export function startPublicPage() {
   translatePage();
   document.title = t("app.page_title", { page: document.querySelector("h1")?.textContent?.trim() ?? "" });
-  render(html`${brand()}<div class="bar-tools">${languageButton()}${themeButton()}</div>`, find("#bar"));
+  render(html`${brand()}<div class="bar-tools">${languageButton()}${themeButton()}</div>`, place("#bar"));
 }
 
 /**
@@ -107,7 +107,7 @@ export function toast(message, kind = "success") {
       </button>`,
     element,
   );
-  find("#toasts").append(element);
+  place("#toasts").append(element);
   if (kind !== "problem") setTimeout(() => element.remove(), TOAST_MS);
 }
 
@@ -200,7 +200,7 @@ async function restored() {
   } catch (error) {
     render(
       problemPanel(error, () => location.reload()),
-      find("#main"),
+      place("#main"),
     );
     return never();
   }
@@ -234,7 +234,7 @@ function refuse() {
       <p class="empty-text">${t("admin_only.text")}</p>
       <a class="button button-primary" href=${pageUrl("index.html")}>${t("nav.dashboard")}</a>
     </div>`,
-    find("#main"),
+    place("#main"),
   );
   return never();
 }
@@ -256,7 +256,7 @@ function drawBar(user) {
           <div class="navigation-tools">${languageButton()}${themeButton()}</div>
         </div>
       </nav>`,
-    find("#bar"),
+    place("#bar"),
   );
   drawBadge();
 }
@@ -339,7 +339,7 @@ export function switchTheme(theme) {
   keep("gtm.theme", theme === "system" ? null : theme);
   const isDark = theme === "system" ? matchMedia("(prefers-color-scheme: dark)").matches : theme === "dark";
   document.documentElement.dataset.bsTheme = isDark ? "dark" : "light";
-  if (find("#bar").querySelector("#navigation")) drawBar(signedIn());
+  if (place("#bar").querySelector("#navigation")) drawBar(signedIn());
   else startPublicPage();
   dispatchEvent(new Event("gtm:theme"));
 }
@@ -351,7 +351,7 @@ function drawBadge() {
     html`<button type="button" class="live-badge live-${state}" @click=${togglePause} @pointerenter=${explainBadge} @focus=${explainBadge}>
       ${icon(marks[state])}<span>${t(`live.${state}`)}</span>
     </button>`,
-    find("#live"),
+    place("#live"),
   );
 }
 
@@ -363,15 +363,15 @@ function explainBadge({ currentTarget }) {
 }
 
 function toggleMenu() {
-  const isOpen = find("#navigation").classList.toggle("open");
-  find("#menu-button").setAttribute("aria-expanded", String(isOpen));
+  const isOpen = place("#navigation").classList.toggle("open");
+  place("#menu-button").setAttribute("aria-expanded", String(isOpen));
 }
 
 /** @param {KeyboardEvent} event */
 function closeOnEscape(event) {
-  if (event.key !== "Escape" || !find("#navigation").classList.contains("open")) return;
+  if (event.key !== "Escape" || !place("#navigation").classList.contains("open")) return;
   toggleMenu();
-  find("#menu-button").focus();
+  place("#menu-button").focus();
 }
 
 /** @param {string} name */
@@ -401,14 +401,4 @@ function keep(name, value) {
 /** @returns {Promise<never>} */
 function never() {
   return new Promise(() => {});
-}
-
-/**
- * @param {string} selector of an element that every page has
- * @returns {HTMLElement}
- */
-function find(selector) {
-  const found = document.querySelector(selector);
-  if (!(found instanceof HTMLElement)) throw new Error(`the page has no ${selector}`);
-  return found;
 }

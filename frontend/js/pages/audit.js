@@ -1,7 +1,7 @@
 // The audit log: who did what to whom, from where. Newest first; nothing in it ever changes.
 import { download, get, getPage } from "../lib/api.js";
 import { dayInput } from "../lib/calendar.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { compare, fullTime, hours, language, number, parseNumber, personName, t } from "../lib/i18n.js";
 import { reloadOn } from "../lib/live.js";
 import { copy, pageUrl, problemPanel, startPage, toastProblem } from "../lib/shell.js";
@@ -462,14 +462,4 @@ function onInput(id, changed) {
 /** @param {typeof FILTERS[number]} name */
 function asksFor(name) {
   return new URLSearchParams(location.search).get(name) ?? "";
-}
-
-/**
- * @template {HTMLElement} [Kind=HTMLElement]
- * @param {string} selector
- * @param {new () => Kind} [_kind]
- * @returns {Kind}
- */
-function place(selector, _kind) {
-  return /** @type {Kind} */ (document.querySelector(selector));
 }

@@ -1,7 +1,7 @@
 // The first page: the month's quota, what is under way, what is free, and a form to submit a job.
 import { call, get, getPage } from "../lib/api.js";
 import { field, keepDraft, onSubmit, readForm } from "../lib/form.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, date, hours, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
 import {
   ACTIVE,
@@ -33,7 +33,7 @@ let quota = null;
 let types = [];
 
 await load();
-await showForm();
+if (quota) await showForm();
 reloadOn(() => true, load);
 onTick(() => {
   drawActive();
@@ -333,12 +333,4 @@ function curlOf(request) {
 /** A name for one submission, so that sending it twice makes one job. */
 function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }

@@ -1,7 +1,7 @@
 // The fleet: which GPU stands where, what each of them does, and taking them out of service and back.
 import { call, get, Problem } from "../lib/api.js";
 import { ask, field } from "../lib/form.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, agoTime, bytes, compare, explain, fullTime, list, number, personName, t } from "../lib/i18n.js";
 import { jobLink } from "../lib/jobs.js";
 import { liveState, reloadOn } from "../lib/live.js";
@@ -504,12 +504,4 @@ function grouped(gpus, keyOf) {
   const groups = new Map();
   for (const gpu of gpus) groups.set(keyOf(gpu), [...(groups.get(keyOf(gpu)) ?? []), gpu]);
   return groups;
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }

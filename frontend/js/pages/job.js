@@ -1,6 +1,6 @@
 // One job: where it is and why, what it prints, what its GPUs do, and everything that happened to it.
 import { get, Problem, signedIn } from "../lib/api.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, dateTime, duration, fullTime, hours, t } from "../lib/i18n.js";
 import {
   actionButtons,
@@ -331,12 +331,4 @@ function timelineEntry(event) {
 function whatHappened({ kind, to_status, actor }) {
   if (kind !== "TRANSITION") return kind;
   return to_status === "CANCELLED" && !actor ? "STOPPED" : to_status;
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }

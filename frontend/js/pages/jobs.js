@@ -1,10 +1,10 @@
 // The reader's own jobs. What is asked for stands in the address: a tab, a status, words.
-import { download, get, getPage, signedIn } from "../lib/api.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { agoTime, hours, number, t } from "../lib/i18n.js";
 import { ACTIVE, act, FINISHED, gpusAsked, jobLink, jobSentence, statusBadge, WAITING } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
-import { onTick, pageUrl, problemPanel, startPage, toastProblem } from "../lib/shell.js";
+import { isForNewTab, onTick, pageUrl, problemPanel, startPage, toastProblem } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {Schemas["JobRead"]} Job */
@@ -16,7 +16,6 @@ import { onTick, pageUrl, problemPanel, startPage, toastProblem } from "../lib/s
 /** @type {Record<Tab, readonly Status[]>} */
 const TABS = { all: [...ACTIVE, ...FINISHED], active: ACTIVE, waiting: WAITING, finished: FINISHED };
 const STEP = 50;
-const LARGEST_PAGE = 200;
 const SEARCH_AFTER_MS = 250;
 
 await startPage("jobs");
@@ -28,8 +27,7 @@ let jobs = [];
 let hasMore = false;
 /** @type {Schemas["JobCounts"] | null} */
 let counts = null;
-/** @type {AbortController | null} */
-let reading = null;
+const readNewest = newestOf(read);
 let typing = 0;
 
 render(
@@ -109,18 +107,7 @@ async function reload() {
 }
 
 async function load() {
-  reading?.abort();
-  reading = new AbortController();
-  const { signal } = reading;
-  try {
-    const [found, total] = await Promise.all([readJobs(signal), get("/jobs/counts", {}, signal)]);
-    jobs = found.items;
-    hasMore = found.cursor !== null;
-    counts = total;
-  } catch (error) {
-    if (signal.aborted) return; // Something else is read by now.
-    throw error;
-  }
+  if (!(await readNewest())) return; // Something else is read by now.
   drawTabs();
   drawFilters();
   drawList();
@@ -129,21 +116,16 @@ async function load() {
 /**
  * As many as are shown, from the top: new jobs come in above.
  * @param {AbortSignal} signal
- * @returns {Promise<{ items: Job[], cursor: string | null }>}
  */
-async function readJobs(signal) {
-  /** @type {Job[]} */
-  const items = [];
-  /** @type {string | null} */
-  let cursor = null;
-  do {
-    const limit = Math.min(LARGEST_PAGE, length - items.length);
-    /** @type {{ items: Job[], cursor: string | null }} */
-    const page = await getPage("/jobs", { ...filters(), limit, cursor }, signal);
-    items.push(...page.items);
-    cursor = page.cursor;
-  } while (cursor && items.length < length);
-  return { items, cursor };
+async function read(signal) {
+  const [found, total] = await Promise.all([
+    getFirst("/jobs", filters(), length, signal),
+    get("/jobs/counts", {}, signal),
+  ]);
+  signal.throwIfAborted();
+  jobs = found.items;
+  hasMore = found.hasMore;
+  counts = total;
 }
 
 /** What the service is asked for, in the list and in the spreadsheet. */
@@ -177,7 +159,7 @@ function countOf(statuses) {
  * @param {Tab} tab
  */
 function followTab(event, tab) {
-  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (isForNewTab(event)) return;
   event.preventDefault();
   want({ tab });
 }
@@ -337,12 +319,4 @@ async function cancelled(job) {
   if (document.activeElement !== document.body) return;
   const row = document.querySelector(`#list tr[data-key="${job.id}"] a`);
   (row instanceof HTMLElement ? row : place("#main")).focus();
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }

@@ -1,7 +1,7 @@
 // The reader's own account: name, language and theme, password, where it is signed in, and the ledger of its quota.
 import { call, download, get, getPage, renewToken, updateUser } from "../lib/api.js";
 import { clearProblem, field, onSubmit } from "../lib/form.js";
-import { html, icon, nothing, render } from "../lib/html.js";
+import { html, icon, nothing, place, render } from "../lib/html.js";
 import { agoTime, date, language, t } from "../lib/i18n.js";
 import { ledgerTable } from "../lib/ledger.js";
 import { reloadOn } from "../lib/live.js";
@@ -241,14 +241,6 @@ function drawLedger() {
     html`<button type="button" class="button" @click=${() => download("/quota/entries/export").catch(toastProblem)}>${icon("download")}${t("action.csv")}</button>`,
     place("#ledger-export"),
   );
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }
 
 /** @param {string} selector */

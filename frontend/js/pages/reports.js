@@ -2,9 +2,9 @@
 import { download, get, getPublic } from "../lib/api.js";
 import { calendarOf, dayAt, dayInput, monthStart, nameDay, nameDayOfYear, nameMonth } from "../lib/calendar.js";
 import { drawChart, MOST_SERIES } from "../lib/charts.js";
-import { html, icon, nothing, render } from "../lib/html.js";
+import { html, icon, nothing, place, render } from "../lib/html.js";
 import { compare, duration, hours, language, number, percent, personName, t } from "../lib/i18n.js";
-import { problemPanel, startPage, toastProblem } from "../lib/shell.js";
+import { isForNewTab, problemPanel, startPage, toastProblem } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {Schemas["UsageRow"]} UsageRow */
@@ -521,7 +521,7 @@ function go(changes) {
 
 /** @param {MouseEvent} event on a link to this page */
 function follow(event) {
-  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (isForNewTab(event)) return;
   event.preventDefault();
   history.pushState(null, "", /** @type {HTMLAnchorElement} */ (event.currentTarget).href);
   show();
@@ -583,14 +583,4 @@ function sum(values) {
 /** @param {number} value */
 function rounded(value) {
   return Math.round(value * 10) / 10;
-}
-
-/**
- * @template {HTMLElement} [Kind=HTMLElement]
- * @param {string} selector
- * @param {new () => Kind} [_kind]
- * @returns {Kind}
- */
-function place(selector, _kind) {
-  return /** @type {Kind} */ (document.querySelector(selector));
 }

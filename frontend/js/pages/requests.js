@@ -1,13 +1,14 @@
 // Everybody's requests, for those who decide on them: one by one, many at once, or by the keyboard alone.
-import { call, download, get, getPage, signedIn } from "../lib/api.js";
+import { call, download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
 import { ask, tell } from "../lib/form.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { agoTime, hours, number, percent, personName, t } from "../lib/i18n.js";
 import {
   ACTIVE,
   act,
   actionButton,
   FINISHED,
+  getStandings,
   gpusAsked,
   historyOf,
   jobLink,
@@ -19,7 +20,16 @@ import {
   timeShare,
 } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
-import { onTick, pageUrl, problemPanel, showRequestsWaiting, startPage, toast, toastProblem } from "../lib/shell.js";
+import {
+  isForNewTab,
+  onTick,
+  pageUrl,
+  problemPanel,
+  showRequestsWaiting,
+  startPage,
+  toast,
+  toastProblem,
+} from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {import("../lib/html.js").Content} Content */
@@ -63,7 +73,6 @@ const WAITS = new Set(["PENDING", "APPROVED"]);
 /** What may hold an approved job up besides GPUs that are not free. */
 const HELD_UP = new Set(["AWAITING_QUOTA", "IN_ENGINE_QUEUE", "CANCELLING"]);
 const STEP = 50;
-const LARGEST_PAGE = 200;
 const MOST_AT_ONCE = 100;
 const TYPING_MS = 250;
 
@@ -94,9 +103,9 @@ const inHand = new Set();
 const refusals = new Map();
 /** The row that had the focus last. */
 let focusedIndex = 0;
-/** @type {AbortController | null} */
-let reading = null;
+const readNewest = newestOf(read);
 let typing = 0;
+let suggesting = 0;
 
 await show();
 reloadOn(() => true, reload);
@@ -171,30 +180,9 @@ async function reload() {
 }
 
 async function load() {
-  reading?.abort();
-  reading = new AbortController();
-  const { signal } = reading;
-  try {
-    const [found, total, types, chosen] = await Promise.all([
-      readJobs(signal),
-      /** @type {Promise<Schemas["JobCounts"]>} */ (get("/admin/jobs/counts", {}, signal)),
-      /** @type {Promise<Schemas["GpuTypeRead"][]>} */ (get("/gpu-types", {}, signal)),
-      readPerson(signal),
-    ]);
-    const known = await readStandings(found.items, signal);
-    signal.throwIfAborted();
-    standings = known;
-    jobs = found.items;
-    hasMore = found.cursor !== null;
-    counts = total;
-    gpuTypes = types;
-    person = chosen;
-  } catch (error) {
-    if (signal.aborted) return; // Something else is read by now.
-    throw error;
-  }
+  if (!(await readNewest())) return; // Something else is read by now.
   forgetThoseThatLeft();
-  showRequestsWaiting(counts.PENDING);
+  if (counts) showRequestsWaiting(counts.PENDING);
   drawTabs();
   drawFilters();
   drawList();
@@ -203,21 +191,25 @@ async function load() {
 /**
  * As many as are shown, from the top.
  * @param {AbortSignal} signal
- * @returns {Promise<{ items: Job[], cursor: string | null }>}
  */
-async function readJobs(signal) {
-  /** @type {Job[]} */
-  const items = [];
-  /** @type {string | null} */
-  let cursor = null;
-  do {
-    const limit = Math.min(LARGEST_PAGE, length - items.length);
-    /** @type {{ items: Job[], cursor: string | null }} */
-    const page = await getPage("/admin/jobs", { ...filters(), limit, cursor }, signal);
-    items.push(...page.items);
-    cursor = page.cursor;
-  } while (cursor && items.length < length);
-  return { items, cursor };
+async function read(signal) {
+  const [found, total, types, chosen] = await Promise.all([
+    getFirst("/admin/jobs", filters(), length, signal),
+    /** @type {Promise<Schemas["JobCounts"]>} */ (get("/admin/jobs/counts", {}, signal)),
+    /** @type {Promise<Schemas["GpuTypeRead"][]>} */ (get("/gpu-types", {}, signal)),
+    readPerson(signal),
+  ]);
+  const known = await getStandings(
+    found.items.map(({ user_id }) => user_id),
+    signal,
+  );
+  signal.throwIfAborted();
+  standings = known;
+  jobs = found.items;
+  hasMore = found.hasMore;
+  counts = total;
+  gpuTypes = types;
+  person = chosen;
 }
 
 /** What the service is asked for, in the list and in the spreadsheet. The queue is worked off from its old end. */
@@ -234,19 +226,6 @@ async function readPerson(signal) {
   if (!wish.user) return null;
   if (person && String(person.id) === wish.user) return person;
   return get(`/admin/users/${wish.user}`, {}, signal).catch(() => null);
-}
-
-/**
- * @param {Job[]} found
- * @param {AbortSignal} signal
- */
-async function readStandings(found, signal) {
-  const ids = [...new Set(found.map(({ user_id }) => user_id))];
-  /** @type {Schemas["StandingRead"][][]} */
-  const parts = await Promise.all(
-    inParts(ids, MOST_AT_ONCE).map((part) => get("/admin/users/standing", { id: part }, signal)),
-  );
-  return new Map(parts.flat().map((standing) => [standing.user_id, standing]));
 }
 
 /** What was selected and is not there to be decided on any more: somebody else was faster. */
@@ -289,7 +268,7 @@ function countOf(statuses) {
  * @param {Tab} tab
  */
 function followTab(event, tab) {
-  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (isForNewTab(event)) return;
   event.preventDefault();
   want({ tab });
 }
@@ -340,10 +319,10 @@ function searchSoon({ target }) {
 
 /** @param {Event} event */
 function suggestSoon(event) {
-  clearTimeout(typing);
+  clearTimeout(suggesting);
   const input = /** @type {HTMLInputElement} */ (event.target);
   if (suggested.some(({ email }) => email === input.value)) choosePerson(event);
-  else typing = window.setTimeout(() => suggest(input.value.trim()), TYPING_MS);
+  else suggesting = window.setTimeout(() => suggest(input.value.trim()), TYPING_MS);
 }
 
 /** @param {string} q */
@@ -396,7 +375,7 @@ function drawSelection() {
                 ${DECISIONS.map((decision) => bulkButton(decision, chosen))}
                 <button type="button" class="button-quiet button-small" id="select-none" @click=${selectNone}>${t("requests.select_none")}</button>
               </span>`
-          : html`<span class="selection-hint">${t("requests.keys")} ${keyHints()}</span>`
+          : html`<span class="selection-hint">${t("requests.keys")} ${keyHints(usefulKeys())}</span>`
       }
       <button type="button" class="button-quiet button-small button-icon selection-help" id="keys" aria-label=${t("requests.help")}
         title=${t("requests.help")} @click=${showHelp}>${icon("question-circle")}</button>`,
@@ -423,11 +402,22 @@ function bulkButton(decision, chosen) {
     @click=${() => decideOnSelected(decision)}>${t(`requests.bulk.${decision}`, { count })}</button>`;
 }
 
-function keyHints() {
-  const keys = /** @type {(keyof typeof KEYS)[]} */ (Object.keys(KEYS));
+/** @param {(keyof typeof KEYS)[]} [keys] */
+function keyHints(keys = /** @type {(keyof typeof KEYS)[]} */ (Object.keys(KEYS))) {
   return keys.map(
     (key) => html`<span class="key-hint"><kbd dir="ltr">${key}</kbd> ${t(`requests.key.${KEYS[key]}`)}</span>`,
   );
+}
+
+/** The keys that can do something to the jobs that are shown. */
+function usefulKeys() {
+  const possible = new Set(jobs.flatMap(({ actions }) => actions));
+  const keys = /** @type {(keyof typeof KEYS)[]} */ (Object.keys(KEYS));
+  return keys.filter((key) => {
+    const does = KEYS[key];
+    if (does === "select") return jobs.some(isDecidable);
+    return !isDecision(does) || possible.has(does);
+  });
 }
 
 function showHelp() {
@@ -641,9 +631,9 @@ function who(job) {
 /** @param {Job} job */
 function cost(job) {
   const standing = standings.get(job.user_id);
-  return html`<p class="request-hours">
-      ${job.finished_at ? t("requests.charged", { hours: hours(job.charged_gpu_hours) }) : hours(job.reserved_gpu_hours)}
-    </p>
+  const amount = job.finished_at ? job.charged_gpu_hours : job.reserved_gpu_hours;
+  return html`<p class="request-hours">${hours(amount)}</p>
+    ${job.finished_at ? html`<p class="small soft">${t("requests.charged")}</p>` : nothing}
     ${standing && !job.finished_at ? quotaWith(job, standing.quota) : nothing}`;
 }
 
@@ -863,6 +853,14 @@ function isDecidable({ actions }) {
   return DECISIONS.some((decision) => actions.includes(decision));
 }
 
+/**
+ * @param {string} word
+ * @returns {word is Decision}
+ */
+function isDecision(word) {
+  return DECISIONS.some((decision) => decision === word);
+}
+
 /** @param {{ full_name: string | null, email: string }} person */
 function nameOf({ full_name, email }) {
   return full_name ?? email;
@@ -877,12 +875,4 @@ function inParts(items, size) {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, part) =>
     items.slice(part * size, (part + 1) * size),
   );
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }

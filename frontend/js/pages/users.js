@@ -1,12 +1,12 @@
 // All accounts; and one of them with its rights, its quota and the ledger of it. Which one stands in the address.
-import { call, download, get, getPage, Problem, signedIn } from "../lib/api.js";
+import { call, download, get, getFirst, getPage, newestOf, Problem, signedIn } from "../lib/api.js";
 import { ask, field } from "../lib/form.js";
-import { html, icon, nothing, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, agoTime, date, hours, number, parseNumber, personName, t, typedNumber } from "../lib/i18n.js";
-import { ACTIVE, FINISHED, historyOf, quotaBar } from "../lib/jobs.js";
+import { ACTIVE, FINISHED, getStandings, historyOf, quotaBar } from "../lib/jobs.js";
 import { ledgerTable } from "../lib/ledger.js";
 import { reloadOn } from "../lib/live.js";
-import { onTick, pageUrl, problemPanel, startPage, toast, toastProblem } from "../lib/shell.js";
+import { isForNewTab, onTick, pageUrl, problemPanel, startPage, toast, toastProblem } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {import("../lib/html.js").Content} Content */
@@ -28,8 +28,6 @@ const CHANGES = {
   enable: { set: { is_active: true }, icon: "person-check" },
 };
 const STEP = 50;
-const LARGEST_PAGE = 200;
-const MOST_STANDINGS = 100;
 const LEDGER_STEP = 20;
 const TYPING_MS = 250;
 
@@ -48,8 +46,7 @@ let person = null;
 let entries = [];
 /** @type {string | null} */
 let older = null;
-/** @type {AbortController | null} */
-let reading = null;
+const readNewest = newestOf(read);
 let typing = 0;
 
 await show();
@@ -124,53 +121,25 @@ async function reload() {
 }
 
 async function load() {
-  reading?.abort();
-  reading = new AbortController();
-  const { signal } = reading;
-  try {
-    await (wish.user ? loadPerson(signal) : loadUsers(signal));
-  } catch (error) {
-    if (signal.aborted) return; // Something else is read by now.
-    throw error;
-  }
-  draw();
+  if (await readNewest()) draw();
+}
+
+/** @param {AbortSignal} signal */
+function read(signal) {
+  return wish.user ? loadPerson(signal) : loadUsers(signal);
 }
 
 /** @param {AbortSignal} signal */
 async function loadUsers(signal) {
-  /** @type {User[]} */
-  const found = [];
-  /** @type {string | null} */
-  let cursor = null;
-  do {
-    const limit = Math.min(LARGEST_PAGE, length - found.length);
-    /** @type {{ items: User[], cursor: string | null }} */
-    const page = await getPage("/admin/users", { ...TABS[wish.tab], q: wish.q.trim(), limit, cursor }, signal);
-    found.push(...page.items);
-    cursor = page.cursor;
-  } while (cursor && found.length < length);
-  const known = await readStandings(
-    found.map(({ id }) => id),
+  const found = await getFirst("/admin/users", { ...TABS[wish.tab], q: wish.q.trim() }, length, signal);
+  const known = await getStandings(
+    found.items.map(({ id }) => id),
     signal,
   );
   signal.throwIfAborted();
   standings = known;
-  users = found;
-  hasMore = cursor !== null;
-}
-
-/**
- * @param {number[]} ids
- * @param {AbortSignal} signal
- */
-async function readStandings(ids, signal) {
-  /** @type {Standing[]} */
-  const found = [];
-  for (let start = 0; start < ids.length; start += MOST_STANDINGS) {
-    const id = ids.slice(start, start + MOST_STANDINGS);
-    found.push(...(await get("/admin/users/standing", { id }, signal)));
-  }
-  return new Map(found.map((standing) => [standing.user_id, standing]));
+  users = found.items;
+  hasMore = found.hasMore;
 }
 
 /** @param {AbortSignal} signal */
@@ -276,11 +245,6 @@ function follow(event, change) {
   event.preventDefault();
   want(change).then(() => change.user && place("h1").focus());
   if (change.user) scrollTo(0, 0);
-}
-
-/** @param {MouseEvent} event */
-function isForNewTab({ ctrlKey, metaKey, shiftKey }) {
-  return ctrlKey || metaKey || shiftKey;
 }
 
 function drawFilters() {
@@ -633,12 +597,4 @@ function countOf(counts, statuses) {
 /** @param {number} count */
 function tidy(count) {
   return Math.round(count * 10) / 10;
-}
-
-/**
- * @param {string} selector
- * @returns {HTMLElement}
- */
-function place(selector) {
-  return /** @type {HTMLElement} */ (document.querySelector(selector));
 }
