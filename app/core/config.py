@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         return ZoneInfo(self.time_zone)
 
     @property
+    def clock_rate(self) -> float:
+        """How many seconds of a run pass in one of ours: other than one only where runs are simulated."""
+        return self.simulation_speedup if self.executor == "simulated" else 1.0
+
+    @property
     def access_token_lifetime(self) -> timedelta:
         return timedelta(minutes=self.access_token_minutes)
 

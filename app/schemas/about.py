@@ -15,6 +15,10 @@ class AboutRead(ResponseModel):
 
     version: str = Field(examples=[VERSION])
     executor: str = Field(description="The engine that runs jobs.", examples=["simulated"])
+    clock_rate: float = Field(
+        description="How many seconds of a run pass in one second: other than 1 only where runs are simulated.",
+        examples=[1.0],
+    )
     dispatch_mode: DispatchMode = Field(
         description="`manual`: an admin starts approved jobs. `automatic`: they start as GPUs become free."
     )
@@ -30,6 +34,7 @@ class AboutRead(ResponseModel):
         return cls(
             version=VERSION,
             executor=settings.executor,
+            clock_rate=settings.clock_rate,
             dispatch_mode=settings.dispatch_mode,
             quota_calendar=settings.quota_calendar,
             time_zone=settings.time_zone,

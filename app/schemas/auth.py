@@ -61,6 +61,10 @@ class TokenRead(ResponseModel):
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(examples=[900])
     user: UserRead
+    clock_rate: float = Field(
+        description="How many seconds of a run pass in one second: other than 1 only where runs are simulated.",
+        examples=[1.0],
+    )
 
 
 class ProfileUpdate(RequestModel):

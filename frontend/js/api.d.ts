@@ -1080,6 +1080,11 @@ export interface components {
              */
             allow_local_email: boolean;
             /**
+             * Clock Rate
+             * @description How many seconds of a run pass in one second: other than 1 only where runs are simulated.
+             */
+            clock_rate: number;
+            /**
              * Default Monthly Gpu Hours
              * @description What a new account has a month.
              */
@@ -1128,7 +1133,7 @@ export interface components {
          * @description To whom or what it was done comes before the point, or what kind of act it was.
          * @enum {string}
          */
-        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.promoted" | "user.registered" | "user.renamed";
+        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
         /**
          * AuditRead
          * @description One act: who, what, to whom, from where. Either `actor` or `actor_process` is there, never both.
@@ -1890,6 +1895,11 @@ export interface components {
         TokenRead: {
             /** Access Token */
             access_token: string;
+            /**
+             * Clock Rate
+             * @description How many seconds of a run pass in one second: other than 1 only where runs are simulated.
+             */
+            clock_rate: number;
             /** Expires In */
             expires_in: number;
             /**

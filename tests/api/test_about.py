@@ -22,6 +22,7 @@ async def test_anybody_may_ask_what_this_installation_is(client: httpx2.AsyncCli
     assert answer.json() == {
         "version": VERSION,
         "executor": "simulated",
+        "clock_rate": 360.0,
         "dispatch_mode": "manual",
         "quota_calendar": "gregorian",
         "time_zone": "UTC",

@@ -38,6 +38,7 @@ export class Problem extends Error {
 let token = null;
 /** @type {User | null} */
 let user = null;
+let rate = 1;
 /** @type {Promise<void> | null} */
 let refreshing = null;
 const otherTabs = new BroadcastChannel("gtm.session");
@@ -52,6 +53,11 @@ otherTabs.onmessage = (/** @type {MessageEvent<string | number>} */ { data }) =>
 /** Who is signed in, as far as this page knows. */
 export function signedIn() {
   return user;
+}
+
+/** How many seconds of a run pass in one of ours: other than one only where runs are simulated. */
+export function clockRate() {
+  return rate;
 }
 
 /** Whether an admin was signed in here last: what to show until the service has said who it is. It opens nothing. */
@@ -329,6 +335,7 @@ function reload() {
 function keep(answer) {
   token = { value: answer.access_token, renewAt: Date.now() + answer.expires_in * 1000 - EXPIRY_MARGIN_MS };
   user = answer.user;
+  rate = answer.clock_rate;
   return answer.user;
 }
 
