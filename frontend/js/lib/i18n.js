@@ -1,6 +1,6 @@
 // The page's own language: its sentences are fetched once, and everything that speaks is bound to them.
 import { getFile, Problem } from "./api.js";
-import { html } from "./html.js";
+import { html, nothing } from "./html.js";
 import { createLanguage } from "./language.js";
 
 export { foldDigits, parseNumber } from "./language.js";
@@ -46,11 +46,21 @@ export function explain(error) {
 }
 
 /**
+ * Facts side by side, in the language's way; those that are not there leave no mark.
+ * @param {import("./html.js").Content[]} facts
+ */
+export function joined(facts) {
+  return facts
+    .filter((fact) => fact !== nothing)
+    .map((fact, index) => html`${index > 0 ? t("list.separator") : nothing}${fact}`);
+}
+
+/**
  * A moment as "2 hours ago", with the full date to read on hover.
  * @param {string} moment
  */
 export function agoTime(moment) {
-  return html`<time datetime=${moment} title=${`${dateTime(moment)} · ${moment}`}>${ago(moment)}</time>`;
+  return html`<time datetime=${moment} title=${`${dateTime(moment)}${t("list.separator")}${moment}`}>${ago(moment)}</time>`;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { call, get } from "./api.js";
 import { ask, field } from "./form.js";
 import { html, icon, nothing } from "./html.js";
-import { ago, duration, hours, number, percent, t } from "./i18n.js";
+import { ago, duration, hours, joined, number, percent, t } from "./i18n.js";
 import { pageUrl, toast, toastProblem } from "./shell.js";
 
 /** @typedef {import("./api.js").Schemas} Schemas */
@@ -139,10 +139,9 @@ export async function getStandings(userIds, signal) {
 export function historyOf(counts) {
   const found = FINISHED.filter((status) => counts[status] > 0);
   if (found.length === 0) return html`<span class="soft">${t("history.none")}</span>`;
-  return html`${found.map(
-    (status, index) =>
-      html`${index > 0 ? " · " : nothing}<span class="nowrap">${t(`history.${status}`, { count: counts[status] })}</span>`,
-  )}`;
+  return joined(
+    found.map((status) => html`<span class="nowrap">${t(`history.${status}`, { count: counts[status] })}</span>`),
+  );
 }
 
 /**

@@ -1,7 +1,7 @@
 // What a job prints, as it prints it: it opens at its end, grows, can be searched, and survives broken connections.
 import { download, open, Problem } from "./api.js";
 import { html, icon, nothing, render } from "./html.js";
-import { bytes, t } from "./i18n.js";
+import { bytes, joined, t } from "./i18n.js";
 import { toastProblem } from "./shell.js";
 
 /** @typedef {"loading" | "live" | "paused" | "broken" | "over"} State */
@@ -413,7 +413,7 @@ class LogView {
           </button>
         </div>
         <p class="log-state small soft">
-          ${t(`log.state.${this.#state}`)}${this.#text.next > 0 ? html` · <bdi>${bytes(this.#text.next)}</bdi>` : nothing}
+          ${joined([t(`log.state.${this.#state}`), this.#text.next > 0 ? html`<bdi>${bytes(this.#text.next)}</bdi>` : nothing])}
         </p>`,
       this.#place,
     );

@@ -2,7 +2,7 @@
 import { call, get, getPage } from "../lib/api.js";
 import { field, keepDraft, onSubmit, readForm } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { ago, date, hours, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
+import { ago, date, hours, joined, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
 import {
   ACTIVE,
   gpusAsked,
@@ -101,7 +101,7 @@ function drawActive() {
 /** @param {Job} job */
 function jobCard(job) {
   return html`<div class="job-card-head">${jobLink(job)}${statusBadge(job)}</div>
-    <p class="small soft">${gpusAsked(job)} · ${jobSentence(job)}</p>
+    <p class="small soft">${joined([gpusAsked(job), jobSentence(job)])}</p>
     ${job.status === "RUNNING" ? progressBar(t("job.time_used"), timeShare(job)) : nothing}`;
 }
 

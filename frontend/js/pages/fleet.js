@@ -2,7 +2,7 @@
 import { call, get, Problem } from "../lib/api.js";
 import { ask, field } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { ago, agoTime, bytes, compare, explain, fullTime, list, number, personName, t } from "../lib/i18n.js";
+import { ago, agoTime, bytes, compare, explain, fullTime, joined, list, number, personName, t } from "../lib/i18n.js";
 import { jobLink } from "../lib/jobs.js";
 import { liveState, reloadOn } from "../lib/live.js";
 import { copy, onTick, problemPanel, startPage, toast, toastProblem } from "../lib/shell.js";
@@ -160,7 +160,7 @@ function nodeCard({ name, gpus, shown }) {
   return html`<div class="card-header">
       <div class="node-title">
         <h2 dir="ltr">${name}</h2>
-        <span class="small soft">${contentsOf(gpus)} · ${t("fleet.seen", { ago: ago(lastSeen(gpus)) })}</span>
+        <span class="small soft">${joined([contentsOf(gpus), t("fleet.seen", { ago: ago(lastSeen(gpus)) })])}</span>
         ${gpus.some(({ executor }) => executor === SIMULATED) ? simulatedMark() : nothing}
       </div>
       <div class="page-header-actions">
@@ -211,9 +211,9 @@ function details(gpu) {
     </div>
     <p class="small">${t(`fleet.means.${gpu.state}`)}</p>
     <dl class="facts">
-      ${gpu.job ? html`<dt>${t("fleet.job")}</dt><dd>${jobLink(gpu.job)} · ${personName(gpu.job.owner)}</dd>` : nothing}
+      ${gpu.job ? html`<dt>${t("fleet.job")}</dt><dd>${joined([jobLink(gpu.job), personName(gpu.job.owner)])}</dd>` : nothing}
       ${gpu.drained_at ? outOfService(gpu) : nothing}
-      <dt>${t("fleet.type")}</dt><dd><span dir="ltr">${gpu.gpu_type}</span> · ${bytes(gpu.memory_bytes)}</dd>
+      <dt>${t("fleet.type")}</dt><dd>${joined([html`<span dir="ltr">${gpu.gpu_type}</span>`, bytes(gpu.memory_bytes)])}</dd>
       <dt>${t("fleet.uuid")}</dt>
       <dd>
         <code dir="ltr">${gpu.uuid}</code>
@@ -241,7 +241,7 @@ function details(gpu) {
 function outOfService({ drain_reason, drained_by, drained_at }) {
   return html`<dt>${t("fleet.drain_reason")}</dt><dd><bdi>${drain_reason}</bdi></dd>
     <dt>${t("fleet.drained")}</dt>
-    <dd>${drained_by ? html`${personName(drained_by)} · ` : nothing}${fullTime(drained_at ?? "")}</dd>`;
+    <dd>${joined([drained_by ? personName(drained_by) : nothing, fullTime(drained_at ?? "")])}</dd>`;
 }
 
 function noFleet() {

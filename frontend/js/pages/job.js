@@ -1,7 +1,7 @@
 // One job: where it is and why, what it prints, what its GPUs do, and everything that happened to it.
 import { get, Problem, signedIn } from "../lib/api.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { ago, dateTime, duration, fullTime, hours, t } from "../lib/i18n.js";
+import { ago, dateTime, duration, fullTime, hours, joined, t } from "../lib/i18n.js";
 import {
   actionButtons,
   FINISHED,
@@ -322,7 +322,7 @@ function timelineEntry(event) {
   return html`<span class="timeline-mark timeline-${what.toLowerCase()}">${icon(EVENT_ICONS[what] ?? "circle-fill")}</span>
     <div>
       <p>${t(`job.event.${what}`, { who })}</p>
-      <p class="small soft">${fullTime(event.at)} · ${ago(event.at)}</p>
+      <p class="small soft">${joined([fullTime(event.at), ago(event.at)])}</p>
       ${event.note ? html`<blockquote class="people-text" dir="auto">${event.note}</blockquote>` : nothing}
     </div>`;
 }

@@ -2,7 +2,7 @@
 import { call, download, get, getPage, renewToken, updateUser } from "../lib/api.js";
 import { clearProblem, field, onSubmit } from "../lib/form.js";
 import { html, icon, nothing, place, render } from "../lib/html.js";
-import { agoTime, date, language, t } from "../lib/i18n.js";
+import { agoTime, date, joined, language, t } from "../lib/i18n.js";
 import { ledgerTable } from "../lib/ledger.js";
 import { reloadOn } from "../lib/live.js";
 import {
@@ -175,7 +175,10 @@ function drawSessions(sessions) {
               ${session.current ? html`<span class="status status-completed">${icon("check-circle-fill")}${t("sessions.current")}</span>` : nothing}
             </p>
             <p class="small soft">
-              ${t("sessions.used")} ${agoTime(session.last_used_at)}${session.address ? html` · <bdi>${session.address}</bdi>` : nothing}
+              ${joined([
+                html`${t("sessions.used")} ${agoTime(session.last_used_at)}`,
+                session.address ? html`<bdi>${session.address}</bdi>` : nothing,
+              ])}
             </p>
           </div>
           ${session.current ? nothing : html`<button type="button" class="button button-small" @click=${() => end(session.id)}>${t("sessions.end")}</button>`}

@@ -2,7 +2,7 @@
 import { call, download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
 import { ask, tell } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { agoTime, hours, number, percent, personName, t } from "../lib/i18n.js";
+import { agoTime, hours, joined, number, percent, personName, t } from "../lib/i18n.js";
 import {
   ACTIVE,
   act,
@@ -388,7 +388,7 @@ function totalsOf(chosen) {
   const sum = chosen.reduce((total, { reserved_gpu_hours }) => total + reserved_gpu_hours, 0);
   const people = new Set(chosen.map(({ user_id }) => user_id)).size;
   const parts = [t("requests.jobs", { count: chosen.length }), hours(sum), t("requests.people", { count: people })];
-  return html`${parts.map((part, index) => html`${index > 0 ? " · " : nothing}<bdi>${part}</bdi>`)}`;
+  return joined(parts.map((part) => html`<bdi>${part}</bdi>`));
 }
 
 /**
@@ -588,7 +588,7 @@ function what(job) {
       ${jobLink(job)} <span class="small soft" dir="ltr">#${job.id}</span>
       ${job.is_sensitive ? html`<span class="mark mark-warning">${icon("lock-fill")}${t("requests.sensitive")}</span>` : nothing}
     </p>
-    <p class="request-asked">${gpusAsked(job)} · ${t("requests.for_hours", { count: job.estimated_hours })}</p>
+    <p class="request-asked">${joined([gpusAsked(job), t("requests.for_hours", { count: job.estimated_hours })])}</p>
     ${WAITS.has(job.status) ? chances(job) : nothing}
     <code class="command-line" dir="ltr" title=${job.command}>${job.command}</code>
     ${WAITS.has(job.status) || job.justification ? justification(job) : nothing}
