@@ -27,6 +27,8 @@ class AuditAction(StrEnum):
     USER_DEACTIVATED = "user.deactivated"
     USER_DEMOTED = "user.demoted"
     USER_PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - no password
+    USER_PASSWORD_RESET = "user.password_reset"  # noqa: S105 - no password
+    """An operator set a new one, which a trigger writes down as well; this entry says that the sessions ended."""
     USER_PROMOTED = "user.promoted"
     USER_REGISTERED = "user.registered"
     USER_RENAMED = "user.renamed"

@@ -1,4 +1,4 @@
-"""Making accounts, where people do not register themselves."""
+"""Making accounts, where people do not register themselves, and letting those in again who forgot their password."""
 
 import sys
 from typing import Annotated
@@ -9,7 +9,8 @@ from app.core.clock import system_clock
 from app.core.config import Settings
 from app.core.security import PasswordPool
 from app.db.engine import Database
-from app.domain.errors import EmailRefused
+from app.domain.errors import EmailRefused, NotFound
+from app.manage.admins import Email
 from app.manage.running import CommandFailed, failures_as_one_line, on_database, operator
 from app.services import auth
 
@@ -45,6 +46,27 @@ def create_user(
         finally:
             passwords.close()
         typer.echo(f"{user.email} has the number {user.id}{' and is an admin' if admin else ''}")
+
+    on_database(work)
+
+
+def reset_password(email: Email) -> None:
+    """Set a new password for an account, and end its sessions. The password is read as create-user reads it."""
+    with failures_as_one_line():
+        password = _read_password()
+
+    async def work(database: Database, settings: Settings) -> None:
+        passwords = PasswordPool(settings.bcrypt_cost, threads=1)
+        try:
+            user = await auth.reset_password(
+                database, passwords, email=email, new_password=password, actor=operator(), now=system_clock()
+            )
+        except NotFound:
+            raise CommandFailed(f"there is no account with the e-mail address {email}") from None
+        finally:
+            passwords.close()
+        disabled = "" if user.is_active else " (the account is disabled)"
+        typer.echo(f"{user.email} has a new password and is signed out everywhere{disabled}")
 
     on_database(work)
 

@@ -36,6 +36,7 @@ from app.domain.errors import (
 from app.domain.identity import Actor, Caller
 from app.services import audit
 from app.services.audit import NO_ORIGIN, Origin
+from app.services.users import find as find_user
 from app.services.users import read as read_user
 
 ROTATION_GRACE = timedelta(seconds=30)
@@ -272,6 +273,38 @@ async def change_password(
             raise PasswordRefused(pointer="/current_password", rule="wrong")
         await sessions.end_all(connection, caller.user_id, now=now, except_for=caller.session_id)
         await attempts.forget_failures_of_account(connection)
+
+
+async def reset_password(
+    database: Database, passwords: PasswordPool, *, email: str, new_password: str, actor: Actor, now: datetime
+) -> Row[Any]:
+    """Set a new password for somebody who has forgotten theirs: their sessions end, and they may sign in at once.
+
+    Failures of their network address still count: they may be those of somebody else.
+
+    Raises:
+        NotFound: there is no such account.
+        PasswordRefused: with the rule that it breaks.
+        ServiceBusy: too many passwords wait to be hashed.
+    """
+    async with database.autocommit() as connection:
+        user = await find_user(connection, email)
+    _refuse_weak(new_password, email=user.email, pointer="/new_password")
+    new_hash = await passwords.hash(new_password)
+    async with database.transaction() as connection:
+        await audit.set_actor(connection, actor)
+        await users.reset_password_hash(connection, user.id, new_hash=new_hash, now=now)
+        ended = await sessions.end_all(connection, user.id, now=now)
+        await throttle.forget_failures(connection, account_subject(user.email))
+        await audit.record(
+            connection,
+            actor,
+            AuditAction.USER_PASSWORD_RESET,
+            target_type="user",
+            target_id=user.id,
+            details={"email": user.email, "count": ended},
+        )
+        return await read_user(connection, user.id)
 
 
 class _Attempts:

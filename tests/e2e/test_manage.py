@@ -112,6 +112,8 @@ def test_an_operator_makes_accounts_and_admins(manage: Manage, fresh_database_ur
         (["create-user", "sara@example.com"], "", "no password came on standard input"),
         (["create-user", "no address"], PASSWORD, "not an e-mail address that an account can have"),
         (["create-user", "sara@lab.local"], PASSWORD, "not an e-mail address that an account can have"),
+        (["reset-password", "nobody@example.com"], PASSWORD, "no account with the e-mail address nobody@example.com"),
+        (["reset-password", "sara@example.com"], "", "no password came on standard input"),
         (["grant-admin", "nobody@example.com"], "", "no account with the e-mail address nobody@example.com"),
     ],
 )
@@ -125,8 +127,25 @@ def test_a_refusal_is_one_line_and_changes_nothing(
     assert query(fresh_database_url, "SELECT id FROM users") == []
 
 
-def test_a_password_on_the_command_line_is_not_understood(manage: Manage) -> None:
-    refused = manage("create-user", "sara@example.com", "--password", PASSWORD)
+def test_an_operator_sets_a_new_password_for_who_forgot_it(manage: Manage, fresh_database_url: str) -> None:
+    assert manage("create-user", "sara@example.com", stdin=PASSWORD).returncode == 0
+    weak = manage("reset-password", "sara@example.com", stdin="password123\n")
+    assert (weak.returncode, weak.stdout) == (1, "")
+    assert "lists that attackers try first" in weak.stderr
+    reset = manage("reset-password", "SARA@example.com", stdin="چهار واژهٔ دیگر\n")
+    assert (reset.returncode, reset.stderr) == (0, "")
+    assert reset.stdout == "sara@example.com has a new password and is signed out everywhere\n"
+    [(password_hash, token_version)] = query(fresh_database_url, "SELECT password_hash, token_version FROM users")
+    assert verify_password("چهار واژهٔ دیگر", password_hash)
+    assert token_version == 2
+    entries = query(fresh_database_url, "SELECT action, actor_process FROM audit_entries ORDER BY id")
+    operator = f"cli:{getpass.getuser()}"
+    assert entries[1:] == [("user.password_changed", operator), ("user.password_reset", operator)]
+
+
+@pytest.mark.parametrize("command", ["create-user", "reset-password"])
+def test_a_password_on_the_command_line_is_not_understood(manage: Manage, command: str) -> None:
+    refused = manage(command, "sara@example.com", "--password", PASSWORD)
     assert refused.returncode == 2
 
 

@@ -20,10 +20,11 @@ from app.domain.errors import (
     InvalidCredentials,
     InvalidInput,
     NotAuthenticated,
+    NotFound,
     PasswordRefused,
     TooManyAttempts,
 )
-from app.domain.identity import Caller
+from app.domain.identity import Actor, Caller
 from app.services import auth
 from app.services.audit import Origin
 from app.services.auth import ROTATION_GRACE, SignIn
@@ -86,6 +87,11 @@ class Accounts:
             settings=self.settings,
             now=now,
             origin=ORIGIN,
+        )
+
+    async def reset_password(self, email: str = EMAIL, new: str = "چهار واژهٔ دیگر", *, now: datetime = NOW) -> Any:
+        return await auth.reset_password(
+            self.database, self.passwords, email=email, new_password=new, actor=Actor(process="cli:test"), now=now
         )
 
     async def sql(self, statement: str, **parameters: Any) -> list[Any]:
@@ -651,3 +657,67 @@ async def test_a_sign_in_that_races_a_change_of_password_never_outlives_it(accou
         assert [row.id for row in live] == [caller.session_id]
         await accounts.sql("DELETE FROM login_failures")
         await accounts.change_password(caller, current="چهار واژهٔ دیگر", new=PASSWORD)
+
+
+async def test_resetting_a_forgotten_password_ends_every_session_and_lets_the_new_one_in(accounts: Accounts) -> None:
+    user = await accounts.register()
+    await accounts.register("omid@example.com")
+    first, second = await accounts.login(), await accounts.login()
+    others = await accounts.login("omid@example.com")
+    assert (await accounts.reset_password("Sara@Example.com")).id == user.id
+    for signed_in in (first, second):
+        with pytest.raises(NotAuthenticated):
+            await accounts.identify(signed_in)
+        with pytest.raises(NotAuthenticated):
+            await accounts.refresh(signed_in.refresh_token)
+    assert await accounts.identify(others)
+    [row] = await accounts.sql("SELECT token_version FROM users WHERE id = :id", id=user.id)
+    assert row.token_version == 2
+    with pytest.raises(InvalidCredentials):
+        await accounts.login()
+    assert await accounts.login(password="چهار واژهٔ دیگر")
+    for action in ("user.password_changed", "user.password_reset"):
+        [entry] = await accounts.audited(action)
+        assert (entry.actor_user_id, entry.actor_process, entry.target_id) == (None, "cli:test", user.id)
+    assert entry.details == {"email": EMAIL, "count": 2}
+
+
+async def test_who_was_throttled_may_sign_in_with_the_password_that_was_reset(accounts: Accounts) -> None:
+    await accounts.register()
+    for number in range(10):
+        with pytest.raises(InvalidCredentials):
+            await accounts.login(password="wrong", origin=Origin(address=f"192.0.2.{number + 10}"))
+    with pytest.raises(TooManyAttempts):
+        await accounts.login()
+    await accounts.reset_password()
+    assert await accounts.login(password="چهار واژهٔ دیگر")
+
+
+async def test_a_disabled_account_gets_a_new_password_and_stays_disabled(accounts: Accounts) -> None:
+    await accounts.register()
+    await accounts.sql("UPDATE users SET is_active = false")
+    assert not (await accounts.reset_password()).is_active
+    with pytest.raises(InvalidCredentials):
+        await accounts.login(password="چهار واژهٔ دیگر")
+    await accounts.sql("UPDATE users SET is_active = true")
+    assert await accounts.login(password="چهار واژهٔ دیگر")
+
+
+@pytest.mark.parametrize(
+    ("email", "new", "refusal"),
+    [
+        ("nobody@example.com", "چهار واژهٔ دیگر", NotFound),
+        (EMAIL, "password1", PasswordRefused),
+        (EMAIL, EMAIL, PasswordRefused),
+    ],
+)
+async def test_a_refused_reset_changes_nothing(
+    accounts: Accounts, email: str, new: str, refusal: type[Exception]
+) -> None:
+    await accounts.register()
+    signed_in = await accounts.login()
+    with pytest.raises(refusal):
+        await accounts.reset_password(email, new)
+    assert await accounts.identify(signed_in)
+    assert await accounts.login()
+    assert await accounts.audited("user.password_reset") == []

@@ -35,6 +35,7 @@ _SET_PASSWORD_HASH = text(
     RETURNING id
     """
 )
+_RESET_PASSWORD_HASH = text("UPDATE users SET password_hash = :new_hash, updated_at = :now WHERE id = :user_id")
 _UPDATE = text(
     f"""
     UPDATE users SET
@@ -143,6 +144,11 @@ async def set_password_hash(
     """False: the password is not the one that was verified any more, or the user is disabled."""
     parameters = {"user_id": user_id, "old_hash": old_hash, "new_hash": new_hash, "now": now}
     return (await connection.execute(_SET_PASSWORD_HASH, parameters)).one_or_none() is not None
+
+
+async def reset_password_hash(connection: AsyncConnection, user_id: int, *, new_hash: str, now: datetime) -> None:
+    """Whatever the password was, and whether or not the user is disabled."""
+    await connection.execute(_RESET_PASSWORD_HASH, {"user_id": user_id, "new_hash": new_hash, "now": now})
 
 
 async def update(connection: AsyncConnection, user_id: int, change: UserChange, *, now: datetime) -> Row[Any] | None:
