@@ -358,3 +358,15 @@ async def test_markup_in_what_people_write_is_text(
         href.startswith("/ui/job.html?id=")
         for href in await page.locator("#list a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     )
+
+
+async def test_time_is_counted_by_the_clock_of_the_simulation(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk
+) -> None:
+    """One simulated hour is one of our seconds here, so a run of ten hours cannot have hours left for us to wait."""
+    job_id = await desk.submit(user, time_limit=timedelta(hours=10), command="sleep 36000")
+    await desk.approve(admin, job_id)
+    await desk.start(admin, job_id)
+    page = await visitor(user)
+    await page.goto(f"/ui/job.html?id={job_id}")
+    await expect(page.locator("main")).to_contain_text(re.compile(r"at most\W+\d+ seconds"))

@@ -1,5 +1,5 @@
 // What several pages say about a job, and what people can do to it. Which actions there are is the service's to say.
-import { call, get } from "./api.js";
+import { call, clockRate, get } from "./api.js";
 import { ask, field } from "./form.js";
 import { html, icon, nothing } from "./html.js";
 import { ago, duration, hours, joined, number, percent, t } from "./i18n.js";
@@ -74,17 +74,23 @@ export function jobSentence(job) {
 }
 
 /**
- * The share of its time that a running job has used, 0 to 1.
+ * How long a job has run, by the clock that its quota is settled by: a simulation's is faster than ours.
  * @param {Job} job
  * @param {Date} [now]
  */
-export function timeShare(job, now = new Date()) {
-  if (!job.started_at) return 0;
-  const end = job.finished_at ? new Date(job.finished_at) : now;
-  return Math.min(
-    1,
-    Math.max(0, (end.getTime() - new Date(job.started_at).getTime()) / (job.estimated_hours * 3_600_000)),
-  );
+export function runSeconds({ started_at, finished_at }, now = new Date()) {
+  if (!started_at) return 0;
+  const end = finished_at ? new Date(finished_at) : now;
+  return Math.max(0, (end.getTime() - new Date(started_at).getTime()) / 1000) * clockRate();
+}
+
+/**
+ * The share of its time that a job has used, 0 to 1.
+ * @param {Job} job
+ * @param {Date} [now]
+ */
+export function timeShare(job, now) {
+  return Math.min(1, runSeconds(job, now) / (job.estimated_hours * 3600));
 }
 
 /**
@@ -309,10 +315,12 @@ export function noteField(id, label, hint, name = "note") {
   });
 }
 
-/** @param {Job} job */
+/**
+ * How long we may have to wait for its end.
+ * @param {Job} job
+ */
 function timeLeft(job) {
-  const end = new Date(job.started_at ?? 0).getTime() + job.estimated_hours * 3_600_000;
-  return duration((end - Date.now()) / 1000);
+  return duration((job.estimated_hours * 3600 - runSeconds(job)) / clockRate());
 }
 
 /**

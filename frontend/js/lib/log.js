@@ -38,7 +38,7 @@ const TERMINAL_CODE = new RegExp(
  * Bytes are cut at line breaks before they are decoded. So a character that comes in two parts stays whole, through a
  * broken connection too, and every block knows which bytes of the log it shows.
  */
-class LogText {
+export class LogText {
   /** The byte after the last one taken. */
   next = 0;
   /** @type {Block[]} */

@@ -8,6 +8,7 @@ import {
   gpusAsked,
   jobSentence,
   progressBar,
+  runSeconds,
   statusBadge,
   timeShare,
   WAITING,
@@ -270,7 +271,7 @@ function drawFacts(job) {
       ${fact(t("job.gpus"), job.gpus.length > 0 ? gpusHeld(job) : t("job.no_gpus_yet"))}
       ${job.started_at ? fact(t("job.started"), fullTime(job.started_at)) : nothing}
       ${job.finished_at ? fact(t("job.finished"), fullTime(job.finished_at)) : nothing}
-      ${job.started_at && job.finished_at ? fact(t("job.ran_for"), duration(secondsBetween(job.started_at, job.finished_at))) : nothing}
+      ${job.started_at && job.finished_at ? fact(t("job.ran_for"), duration(runSeconds(job))) : nothing}
       ${job.finished_at ? fact(t("job.charged"), hours(job.charged_gpu_hours)) : nothing}
       ${job.executor ? fact(t("job.executor"), html`<code dir="ltr">${job.executor}</code>`) : nothing}
       ${job.run_id ? fact(t("job.run_id"), html`<code class="small" dir="ltr">${job.run_id}</code>`) : nothing}
@@ -305,14 +306,6 @@ function gpusHeld({ gpus }) {
       return html`<li><code dir="ltr">${node}: ${indexes.join(", ")}</code></li>`;
     })}
   </ul>`;
-}
-
-/**
- * @param {string} start
- * @param {string} end
- */
-function secondsBetween(start, end) {
-  return (new Date(end).getTime() - new Date(start).getTime()) / 1000;
 }
 
 /** @param {JobEvent} event */
