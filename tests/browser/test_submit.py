@@ -67,6 +67,9 @@ async def test_what_the_service_refuses_is_said_at_its_field(visitor: Visitor, u
     await fill(page, gpus="two", hours="1")
     await page.click(f"{FORM} [type=submit]")
     await expect(page.locator("#num_gpus-error")).to_be_visible()
+    await expect(page.locator(f"{FORM} .form-problem p")).to_have_text(
+        "Some of this was not accepted; each reason stands beside its field."
+    )
     await expect(page.locator("#num_gpus")).to_be_focused()
     await expect(page.locator("#num_gpus")).to_have_value("two")
 

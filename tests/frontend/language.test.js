@@ -21,6 +21,7 @@ test("digits of all three scripts are read", () => {
   assert.equal(foldDigits("۰۱۲۳۴۵۶۷۸۹ ٠١٢٣٤٥٦٧٨٩ 0123456789"), "0123456789 0123456789 0123456789");
   assert.equal(parseNumber("۱٬۲۳۴٫۵"), 1234.5);
   assert.equal(parseNumber(" -7 "), -7);
+  assert.equal(parseNumber("−۷"), -7);
 });
 
 test("what is no number is not taken for one", () => {

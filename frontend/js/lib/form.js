@@ -72,6 +72,9 @@ export function onSubmit(form, action) {
   });
 }
 
+/** Refusals whose own sentence is for programs: it names the list of what is wrong, which people see as it is. */
+const LISTS = ["validation-failed", "password-refused"];
+
 /**
  * Show a refusal: a summary that links to the fields, a sentence at each field, focus on the first of them.
  * @param {HTMLFormElement} form it has an element `.form-problem`
@@ -80,7 +83,8 @@ export function onSubmit(form, action) {
 function showProblem(form, error) {
   const problems = error instanceof Problem ? error.errors : [];
   const known = problems.map(({ pointer, message }) => ({ control: controlOf(form, pointer), message }));
-  showFields(form, known, explain(error), error instanceof Problem && error.status >= 500 ? error.requestId : "");
+  const sentence = error instanceof Problem && LISTS.includes(error.code) ? t("form.refused") : explain(error);
+  showFields(form, known, sentence, error instanceof Problem && error.status >= 500 ? error.requestId : "");
 }
 
 /**

@@ -18,11 +18,11 @@ export function foldDigits(text) {
 }
 
 /**
- * The number that somebody typed, in any of our digits; NaN if it is none.
+ * The number that somebody typed, in any of our digits and with either minus; NaN if it is none.
  * @param {string} text
  */
 export function parseNumber(text) {
-  const folded = foldDigits(text).trim();
+  const folded = foldDigits(text).trim().replace(/^−/, "-");
   return /^[+-]?(\d+\.?\d*|\.\d+)$/.test(folded) ? Number(folded) : Number.NaN;
 }
 

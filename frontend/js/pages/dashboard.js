@@ -1,8 +1,8 @@
 // The first page: the month's quota, what is under way, what is free, and a form to submit a job.
-import { call, get, getPage } from "../lib/api.js";
+import { call, get, getPage, Problem } from "../lib/api.js";
 import { field, keepDraft, onSubmit, readForm } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { ago, date, hours, joined, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
+import { ago, date, explain, hours, joined, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
 import {
   ACTIVE,
   gpusAsked,
@@ -293,14 +293,22 @@ function checker(form) {
     try {
       const forecast = await call("POST", "/jobs/validate", complete, {}, signal);
       drawForecast(forecast);
-    } catch {
-      if (!signal.aborted) drawForecast(null);
+    } catch (error) {
+      if (!signal.aborted) drawForecast(null, isAway(error) ? explain(error) : undefined);
     }
   }
 }
 
-/** @param {Schemas["JobForecast"] | null} forecast */
-function drawForecast(forecast) {
+/** @param {unknown} error */
+function isAway(error) {
+  return error instanceof Problem && error.code === "network";
+}
+
+/**
+ * @param {Schemas["JobForecast"] | null} forecast
+ * @param {string} [whyNot]
+ */
+function drawForecast(forecast, whyNot = t("submit.incomplete")) {
   render(
     forecast
       ? html`<p class="forecast-cost">${icon("wallet2")}<span>${t("submit.cost", { hours: hours(forecast.reserved_gpu_hours) })}</span></p>
@@ -316,7 +324,7 @@ function drawForecast(forecast) {
                   }
                 </p>`
           }`
-      : html`<p class="small soft">${t("submit.incomplete")}</p>`,
+      : html`<p class="small soft">${whyNot}</p>`,
     place("#forecast"),
   );
 }

@@ -18,6 +18,10 @@ if (REASONS.includes(why)) {
   const notice = html`<p class="notice ${kind}">${icon("info-circle")}<span>${t(`login.why.${why}`)}</span></p>`;
   render(notice, /** @type {HTMLElement} */ (document.querySelector("#notice")));
 }
+if (!navigator.cookieEnabled) {
+  const notice = html`<p class="notice notice-warning">${icon("exclamation-triangle")}<span>${t("login.no_cookies")}</span></p>`;
+  render(notice, /** @type {HTMLElement} */ (document.querySelector("#notice")));
+}
 carryOn(/** @type {HTMLAnchorElement} */ (document.querySelector("a[href^='register']")));
 
 onSubmit(form, async ({ username = "", password = "" }) => {
