@@ -83,6 +83,19 @@ async def test_a_restart_of_the_service_leaves_no_gap(
     await expect(page.locator(".live-live")).to_be_visible()
 
 
+async def test_a_service_that_is_away_is_told_from_a_stream_that_does_not_come(
+    visitor: Visitor, service: Service, user: Person, trouble: Trouble
+) -> None:
+    trouble.allow(*AWAY)
+    page = await visitor(user)
+    await page.goto("/ui/index.html")
+    await expect(page.locator(".live-live")).to_be_visible()
+    await service.stop()
+    await expect(page.locator(".live-offline")).to_have_text("No connection", timeout=1000 * PATIENCE_SECONDS)
+    await service.start()
+    await expect(page.locator(".live-live")).to_be_visible(timeout=1000 * PATIENCE_SECONDS)
+
+
 async def test_a_paused_page_stands_still_and_catches_up(
     visitor: Visitor, user: Person, admin: Person, desk: Desk
 ) -> None:

@@ -3,18 +3,19 @@
 // The tab that holds the lock reads the stream and passes everything on; when it closes, another takes over. Without
 // locks (no TLS) each tab reads its own, while it is seen: a browser has few connections to a server, and a stream in
 // each of many tabs would leave none. A tab that hears nothing for a while asks its reader, and then trusts it no more.
-import { open, Problem } from "./api.js";
+import { get, open, Problem } from "./api.js";
 
 /** @typedef {import("./api.js").Schemas["JobStatus"]} Status */
 /** @typedef {{ job_id: number, user_id: number, seq: number, kind: string, from_status: Status | null, to_status: Status, at: string }} JobChanged */
 /** @typedef {{ user_id: number, kind: string, at: string }} QuotaChanged */
 /** @typedef {{ type: "job", data: JobChanged } | { type: "quota", data: QuotaChanged } | { type: "reset" }} News */
-/** @typedef {"connecting" | "live" | "polling" | "paused"} LiveState */
+/** @typedef {"connecting" | "live" | "polling" | "offline" | "paused"} LiveState */
 
 const SILENCE_MS = 40_000; // The service breaks every silence after 15 s.
 const FIRST_NEWS_MS = 8_000;
 const LONGEST_START_MS = 700;
 const POLL_MS = 15_000;
+const AWAY_MS = 5_000;
 const MOST_EARLY_NEWS = 20;
 
 /** @type {Set<(news: News) => void>} */
@@ -147,7 +148,7 @@ async function read() {
       if (error instanceof Problem && error.status === 401) return; // The session is over, and the page leaves.
       if (!isResting()) attempt += 1;
     }
-    setState(attempt > 2 ? "polling" : "connecting");
+    setState(await stateWithout());
     if (state === "polling") tell({ type: "reset" }, { andOthers: true });
     await wait(untilRetry() * (0.8 + Math.random() * 0.4));
   }
@@ -157,8 +158,23 @@ async function isWanted() {
   while (isResting()) await new Promise((resolve) => (resume = () => resolve(undefined)));
 }
 
+/**
+ * What to say while there is no stream: after a few tries, whether it is the stream alone that does not come through.
+ * @returns {Promise<LiveState>}
+ */
+async function stateWithout() {
+  if (attempt <= 2) return "connecting";
+  try {
+    await get("/about", {}, AbortSignal.timeout(FIRST_NEWS_MS));
+    return "polling";
+  } catch (error) {
+    return error instanceof Problem && error.code !== "network" ? "polling" : "offline";
+  }
+}
+
 function untilRetry() {
-  return state === "polling" ? POLL_MS : 500 * 2 ** attempt;
+  if (state === "polling") return POLL_MS;
+  return state === "offline" ? AWAY_MS : 500 * 2 ** attempt;
 }
 
 /** Read one stream to its end. Throws where it fails, or brings nothing at all. */

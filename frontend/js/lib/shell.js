@@ -346,7 +346,13 @@ export function switchTheme(theme) {
 
 function drawBadge() {
   const { state } = liveState();
-  const marks = { live: "circle-fill", connecting: "arrow-repeat", polling: "clock-history", paused: "pause-fill" };
+  const marks = {
+    live: "circle-fill",
+    connecting: "arrow-repeat",
+    polling: "clock-history",
+    offline: "wifi-off",
+    paused: "pause-fill",
+  };
   render(
     html`<button type="button" class="live-badge live-${state}" @click=${togglePause} @pointerenter=${explainBadge} @focus=${explainBadge}>
       ${icon(marks[state])}<span>${t(`live.${state}`)}</span>
