@@ -136,6 +136,9 @@ async def test_many_are_rejected_in_one_dialog(
     await answer(page, "The deadline is over.")
     await expect(page.locator(".toast-success")).to_have_text("3 jobs were rejected.")
     await expect(page.locator("#list .job-link")).to_have_text(["one", "five"])
+    await expect(box(page, "one")).to_be_focused()
+    await row(page, "five").locator(".request-cost").click()
+    await expect(box(page, "five")).to_be_focused()
     for name in ("two", "three", "four"):
         assert (await desk.job(ids[name])).decision_note == "The deadline is over."
 

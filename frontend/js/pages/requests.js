@@ -112,6 +112,7 @@ reloadOn(() => true, reload);
 onTick(drawRows);
 addEventListener("popstate", () => turnTo(wishInAddress()));
 place("#list").addEventListener("keydown", onKey);
+place("#list").addEventListener("click", focusClickedRow);
 place("#list").addEventListener("focusin", ({ target }) => {
   const row = /** @type {Element} */ (target).closest("tr");
   if (row?.dataset.key) focusedIndex = rows().indexOf(row);
@@ -722,7 +723,7 @@ async function decideOnSelected(decision) {
   });
   if (results) await showResults(decision, chosen, results);
   for (const { id } of chosen) inHand.delete(id);
-  if (document.activeElement === document.body) focusRow(focusedIndex);
+  if (document.activeElement === document.body) focusRow(results ? 0 : focusedIndex);
 }
 
 /**
@@ -814,6 +815,16 @@ function onKey(event) {
 }
 
 /**
+ * A row whose text is clicked has the focus, and so the keys. Where text is selected the reader wants that.
+ * @param {MouseEvent} event
+ */
+function focusClickedRow({ target }) {
+  const place = /** @type {Element} */ (target);
+  const row = /** @type {HTMLElement | null} */ (place.closest("tbody tr"));
+  if (row && !place.closest("a, button, input, label") && getSelection()?.isCollapsed) focusRow(rows().indexOf(row));
+}
+
+/**
  * The Latin letter of the key, also while the keyboard writes Persian.
  * @param {KeyboardEvent} event
  */
@@ -834,8 +845,9 @@ function decideByKey(decision, job) {
   else toast(t(`requests.not_now.${decision}`), "info");
 }
 
-/** @param {number} index of a row; beyond the end it is the last */
+/** @param {number} index of a row; beyond the end it is the last, and without rows the page has the focus */
 function focusRow(index) {
+  if (rows().length === 0) place("#main").focus();
   const row = rows()[Math.min(Math.max(0, index), rows().length - 1)];
   const target = row?.querySelector("input, a");
   if (!(target instanceof HTMLElement)) return;
