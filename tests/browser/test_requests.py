@@ -284,6 +284,13 @@ async def test_a_selected_job_that_somebody_else_decides_on_is_let_go(
     await has_focus(page, "three")
 
 
+async def test_the_tab_that_is_open_is_seen_on_a_phone(visitor: Visitor, admin: Person) -> None:
+    page = await visitor(admin)
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await page.goto("/ui/admin/requests.html?tab=all")
+    await expect(page.locator("#tabs [aria-current]")).to_be_in_viewport(ratio=0.9)
+
+
 async def test_filters_stand_in_the_address_and_go_into_the_spreadsheet(
     visitor: Visitor, user: Person, admin: Person, desk: Desk, state: AppState
 ) -> None:

@@ -113,6 +113,13 @@ async def test_a_password_that_is_refused_is_said_at_its_field_and_the_rest_is_k
     await expect(page.get_by_label(SAY("account.email"))).to_have_value("sara@example.org")
 
 
+async def test_a_browser_that_refuses_cookies_is_told_before_anybody_types(visitor: Visitor) -> None:
+    page = await visitor()
+    await page.add_init_script("Object.defineProperty(navigator, 'cookieEnabled', { value: false })")
+    await page.goto("/ui/login.html")
+    await expect(page.locator("#notice")).to_have_text(SAY("login.no_cookies"))
+
+
 async def test_a_password_may_be_pasted(visitor: Visitor, user: Person) -> None:
     page = await visitor()
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])

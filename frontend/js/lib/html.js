@@ -29,6 +29,15 @@ export function place(selector, kind) {
   return /** @type {Kind} */ (found);
 }
 
+/** Where there are more tabs than a narrow screen shows, the one that is open is among those that are seen. */
+export function showCurrentTab() {
+  const tab = document.querySelector(".tab[aria-current]");
+  const row = tab?.parentElement;
+  if (!(tab && row)) return;
+  const [seen, inside] = [row.getBoundingClientRect(), tab.getBoundingClientRect()];
+  row.scrollLeft += Math.max(0, inside.right - seen.right) - Math.max(0, seen.left - inside.left);
+}
+
 /** @type {WeakSet<Element>} */
 const taken = new WeakSet();
 

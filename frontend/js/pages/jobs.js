@@ -1,6 +1,6 @@
 // The reader's own jobs. What is asked for stands in the address: a tab, a status, words.
 import { download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
-import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows, showCurrentTab } from "../lib/html.js";
 import { agoTime, hours, number, t } from "../lib/i18n.js";
 import { ACTIVE, act, FINISHED, gpusAsked, jobLink, jobSentence, statusBadge, WAITING } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
@@ -98,6 +98,7 @@ async function show() {
     else render(problemPanel(error, show), place("#list"));
   } finally {
     place("#list").removeAttribute("aria-busy");
+    showCurrentTab();
   }
 }
 

@@ -1,7 +1,7 @@
 // Everybody's requests, for those who decide on them: one by one, many at once, or by the keyboard alone.
 import { call, download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
 import { ask, tell } from "../lib/form.js";
-import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows, showCurrentTab } from "../lib/html.js";
 import { agoTime, hours, joined, number, percent, personName, t } from "../lib/i18n.js";
 import {
   ACTIVE,
@@ -172,6 +172,7 @@ async function show() {
     else render(problemPanel(error, show), place("#list"));
   } finally {
     place("#list").removeAttribute("aria-busy");
+    showCurrentTab();
   }
 }
 

@@ -1,7 +1,7 @@
 // All accounts; and one of them with its rights, its quota and the ledger of it. Which one stands in the address.
 import { call, download, get, getFirst, getPage, newestOf, Problem, signedIn } from "../lib/api.js";
 import { ask, field } from "../lib/form.js";
-import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows, showCurrentTab } from "../lib/html.js";
 import { ago, agoTime, date, hours, number, parseNumber, personName, t, typedNumber } from "../lib/i18n.js";
 import { ACTIVE, FINISHED, getStandings, historyOf, quotaBar } from "../lib/jobs.js";
 import { ledgerTable } from "../lib/ledger.js";
@@ -112,6 +112,7 @@ async function show() {
     else render(problemPanel(error, show), target);
   } finally {
     target.removeAttribute("aria-busy");
+    showCurrentTab();
   }
 }
 
