@@ -71,7 +71,8 @@ export function startPublicPage() {
  * @param {string} path such as `job.html?id=7`
  */
 export function pageUrl(path) {
-  return new URL(path, HERE).pathname + new URL(path, HERE).search;
+  const { pathname, search } = new URL(path, HERE);
+  return pathname + search;
 }
 
 /**
