@@ -79,7 +79,7 @@ def test_the_configuration_table_is_the_settings_with_their_defaults(name: str) 
 def default_of(setting: str) -> str:
     """As it is written in the table: a dash for nothing."""
     default = Settings.model_fields[setting].default
-    if default is None or default == ():
+    if default in (None, (), ""):
         return "–"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 

@@ -77,10 +77,28 @@ class Settings(BaseSettings):
     dispatcher_tick_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     starvation_limit_hours: Annotated[float, Field(ge=0)] = 24
 
-    executor: Annotated[str, Field(pattern="^(simulated)$")] = "simulated"
+    executor: Annotated[str, Field(pattern="^(simulated|local|slurm)$")] = "simulated"
     simulation_speedup: Annotated[float, Field(gt=0, le=1_000_000)] = 360
     simulation_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     simulated_fleet: str = "node1=A100x8,node2=V100x4,node3=T4x4"
+
+    local_gpus: str = ""
+    local_job_user: str | None = None
+    local_trust_users: bool = False
+    local_sandbox: Literal["none", "bubblewrap"] = "none"
+    local_runs_dir: Path | None = None
+    local_log_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 64
+    local_memory_limit_gib: Annotated[float, Field(ge=0)] = 0
+    local_process_limit: Annotated[int, Field(ge=0)] = 4096
+    local_keep_runs_days: Annotated[int, Field(ge=1)] = 90
+
+    slurm_log_dir: Path | None = None
+    slurm_submit_as: Literal["service", "user"] = "service"
+    slurm_users: str = ""
+    slurm_partition: str = ""
+    slurm_account: str = ""
+    slurm_qos: str = ""
+    slurm_command_timeout_seconds: Annotated[float, Field(ge=1, le=120)] = 20
 
     log_format: LogFormat = LogFormat.JSON
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
@@ -113,6 +131,11 @@ class Settings(BaseSettings):
     def clock_rate(self) -> float:
         """How many seconds of a run pass in one of ours: other than one only where runs are simulated."""
         return self.simulation_speedup if self.executor == "simulated" else 1.0
+
+    @property
+    def jobs_run_as_service(self) -> bool:
+        """Whether a job could read what the service can, its database's password included."""
+        return self.executor == "local" and self.local_job_user is None
 
     @property
     def access_token_lifetime(self) -> timedelta:

@@ -18,6 +18,8 @@ def admissible(seen: Observation) -> Observation | None:
         seen,
         message=None if seen.message is None else storable(seen.message),
         queue_reason=None if seen.queue_reason is None else storable(seen.queue_reason),
+        placement=None if seen.placement is None else storable(seen.placement),
+        engine_job_id=None if seen.engine_job_id is None else storable(seen.engine_job_id),
         progress=seen.progress if seen.progress is not None and 0 <= seen.progress <= 1 else None,
     )
 

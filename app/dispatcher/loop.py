@@ -234,23 +234,20 @@ class Dispatcher:
                 continue
             run.unknown_since = None
             if observation.state is RunState.ENDED:
+                if observation.placement or observation.engine_job_id:
+                    reports.append(_report(run_id, observation))
                 moves.extend(_ending(run, settle(run, observation)))
                 continue
             if run.status is JobStatus.APPROVED and observation.state is RunState.RUNNING:
                 moves.append(begin(run))
                 run.status = JobStatus.RUNNING
-            reports.append(
-                {
-                    "run_id": str(run_id),
-                    "progress": observation.progress,
-                    "queue_reason": observation.queue_reason,
-                }
-            )
+            reports.append(_report(run_id, observation))
             self._watchlist.ask_again(run_id, observation.unchanged_until or now)
-        await self._apply(moves, term)
+        # Before the moves: nothing is noted any more of a job that is final.
         if reports:
             async with self._database.autocommit() as connection:
                 await runs.note_reports(connection, reports, term=term, now=now)
+        await self._apply(moves, term)
 
     def _unknown(self, run: TrackedRun, now: datetime) -> Sequence[Move]:
         """Not knowing a run is not its end. After a long while it is given up, and its GPUs are kept aside."""
@@ -373,6 +370,17 @@ class Dispatcher:
 def pause_after(failures: int, tick: timedelta) -> float:
     """Seconds until the next tick: doubled with each failure in a row, up to the longest backoff."""
     return min(LONGEST_BACKOFF_SECONDS, tick.total_seconds() * 2.0 ** min(failures, MOST_DOUBLINGS))
+
+
+def _report(run_id: UUID, seen: Observation) -> dict[str, Any]:
+    return {
+        "run_id": str(run_id),
+        "progress": seen.progress,
+        "queue_reason": seen.queue_reason,
+        "expected_start_at": seen.expected_start_at.isoformat() if seen.expected_start_at else None,
+        "placement": seen.placement,
+        "engine_job_id": seen.engine_job_id,
+    }
 
 
 def _ending(run: TrackedRun, end: Move) -> Sequence[Move]:

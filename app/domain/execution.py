@@ -64,12 +64,19 @@ class GpuSlot:
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """A GPU that an engine offers. `contended` means that a process which is not ours computes on it."""
+    """A GPU that an engine knows, and what keeps it from being given to the next run.
+
+    `contended`: a process which is not ours computes on it. `busy`: the engine itself has given it to somebody, which
+    only one that places by itself can tell. `offline_reason`: nobody gets it now, in the engine's words (its node is
+    down or drained). `memory_bytes` is 0 where the engine does not know.
+    """
 
     slot: GpuSlot
     gpu_type: str
     memory_bytes: int
     contended: bool = False
+    busy: bool = False
+    offline_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,9 @@ class Observation:
     `elapsed` is the engine's own measure of the time that the run held its GPUs; quota is settled from it.
     `unchanged_until` promises that a poll before that moment shows nothing new but time and progress, unless `stop` is
     called.
+    An engine with a queue of its own tells why a run waits there (`queue_reason`), when it expects to begin it
+    (`expected_start_at`), which GPUs it chose (`placement`, as in `n1:0,1 n2:3`) and its own name for the run
+    (`engine_job_id`).
     A run that ended has a `reason`; `ended_at`, `exit_code` and `signal` are set where the engine knows them.
     """
 
@@ -115,6 +125,9 @@ class Observation:
     progress: float | None = None
     unchanged_until: datetime | None = None
     queue_reason: str | None = None
+    expected_start_at: datetime | None = None
+    placement: str | None = None
+    engine_job_id: str | None = None
     reason: EndReason | None = None
     ended_at: datetime | None = None
     exit_code: int | None = None
@@ -158,7 +171,13 @@ class RunReader(Protocol):
     name: str
     places_gpus: bool
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk: ...
+    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+        """A part of what the run printed; empty while it has printed nothing.
+
+        Raises:
+            LogUnavailable: the run is over, or under way for long, and its log cannot be read from here.
+        """
+        ...
 
     async def read_utilisation(
         self, spec: JobSpec, *, ended_at: datetime | None, limit: int
@@ -172,7 +191,7 @@ class Executor(RunReader, Protocol):
     """
 
     async def inventory(self) -> Sequence[GpuInfo]:
-        """The GPUs offered now; empty where the engine places by itself."""
+        """Every GPU there is, with its state."""
         ...
 
     async def start(self, spec: JobSpec) -> None:
@@ -192,8 +211,23 @@ class Executor(RunReader, Protocol):
         ...
 
     async def stop(self, run_id: UUID, grace: timedelta) -> None:
-        """Ask the run to end (SIGTERM), and kill it after `grace`. The end shows in a later `poll`."""
+        """Ask the run to end (SIGTERM), and kill it after `grace`. The end shows in a later `poll`.
+
+        A run that was not launched yet never will be. Also used on runs that were given up as lost.
+        """
         ...
+
+    async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
+        """Those of these lost runs of which it is proved that no process is left, so that their GPUs can be used."""
+        ...
+
+
+class LogUnavailable(Exception):
+    """A log cannot be read from here. `where` says where it was looked for, such as a path."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
 
 
 class LaunchError(Exception):

@@ -10,7 +10,10 @@ from app.models.base import Base, BigIntId, CreatedAt
 
 
 class Gpu(Base):
-    """A GPU that an engine offers. It takes jobs unless drained, quarantined, contended or retired."""
+    """A GPU that an engine knows. It takes jobs unless drained, quarantined, contended, busy, offline or retired.
+
+    `is_busy` and `offline_reason` are the engine's words: it gave the GPU to somebody itself, or to nobody for now.
+    """
 
     __tablename__ = "gpus"
     __table_args__ = (
@@ -27,6 +30,8 @@ class Gpu(Base):
     uuid: Mapped[str]
     memory_bytes: Mapped[int]
     is_contended: Mapped[bool] = mapped_column(server_default=text("false"))
+    is_busy: Mapped[bool] = mapped_column(server_default=text("false"))
+    offline_reason: Mapped[str | None]
     is_quarantined: Mapped[bool] = mapped_column(server_default=text("false"))
     drained_at: Mapped[datetime | None]
     drain_reason: Mapped[str | None]

@@ -105,6 +105,9 @@ class Job(Base):
 
     run_id: Mapped[UUID | None]
     executor: Mapped[str | None]
+    engine_job_id: Mapped[str | None]
+    placement: Mapped[str | None]
+    expected_start_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     launched_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]

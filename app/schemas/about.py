@@ -15,6 +15,9 @@ class AboutRead(ResponseModel):
 
     version: str = Field(examples=[VERSION])
     executor: str = Field(description="The engine that runs jobs.", examples=["simulated"])
+    jobs_run_as_service: bool = Field(
+        description="Whether jobs run as the service's own user and could read what it can: only for people you trust."
+    )
     clock_rate: float = Field(
         description="How many seconds of a run pass in one second: other than 1 only where runs are simulated.",
         examples=[1.0],
@@ -34,6 +37,7 @@ class AboutRead(ResponseModel):
         return cls(
             version=VERSION,
             executor=settings.executor,
+            jobs_run_as_service=settings.jobs_run_as_service,
             clock_rate=settings.clock_rate,
             dispatch_mode=settings.dispatch_mode,
             quota_calendar=settings.quota_calendar,

@@ -18,6 +18,7 @@ class GpuState(StrEnum):
     DRAINED = "DRAINED"
     QUARANTINED = "QUARANTINED"
     CONTENDED = "CONTENDED"
+    OFFLINE = "OFFLINE"
     RETIRED = "RETIRED"
 
 
@@ -39,7 +40,10 @@ class GpuHolder(ResponseModel):
 
 
 class GpuRead(ResponseModel):
-    """One GPU with its state and the job on it. DRAINING: it finishes its job and takes no other."""
+    """One GPU with its state and the job on it.
+
+    DRAINING: it finishes its job and takes no other. OFFLINE: the engine gives it to nobody; `offline_reason` says why.
+    """
 
     id: int
     node: str
@@ -50,6 +54,7 @@ class GpuRead(ResponseModel):
     executor: str
     state: GpuState
     job: GpuHolder | None
+    offline_reason: str | None
     drain_reason: str | None
     drained_at: datetime | None
     drained_by: Person | None
@@ -74,6 +79,7 @@ class GpuRead(ResponseModel):
             executor=row.executor,
             state=_state(row),
             job=holder,
+            offline_reason=row.offline_reason,
             drain_reason=row.drain_reason,
             drained_at=row.drained_at,
             drained_by=drainer,
@@ -93,6 +99,8 @@ def _state(row: Row[Any]) -> GpuState:
         return GpuState.QUARANTINED
     if row.drained_at is not None:
         return GpuState.DRAINED if row.job_id is None else GpuState.DRAINING
-    if row.job_id is not None:
+    if row.offline_reason is not None:
+        return GpuState.OFFLINE
+    if row.job_id is not None or row.is_busy:
         return GpuState.BUSY
     return GpuState.CONTENDED if row.is_contended else GpuState.FREE

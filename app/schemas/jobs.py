@@ -99,6 +99,10 @@ class JobRead(ResponseModel):
     gpus: list[GpuPlace]
     executor: str | None
     run_id: UUID | None
+    engine_job_id: str | None = Field(description="The engine's own name for the run, such as Slurm's job number.")
+    placement: str | None = Field(description="The GPUs that the engine chose itself.", examples=["n1:0,1 n2:3"])
+    queue_reason: str | None = Field(description="Why the engine keeps it in its queue, in the engine's words.")
+    expected_start_at: datetime | None = Field(description="When the engine expects to take it out of its queue.")
     actions: list[JobAction]
 
     @classmethod
@@ -140,6 +144,10 @@ class JobRead(ResponseModel):
             gpus=[GpuPlace(node=gpu["node"], index=gpu["index"]) for gpu in row.gpus or ()],
             executor=row.executor,
             run_id=row.run_id,
+            engine_job_id=row.engine_job_id,
+            placement=row.placement,
+            queue_reason=row.queue_reason,
+            expected_start_at=row.expected_start_at,
             actions=available_actions(
                 status,
                 is_admin=caller.is_admin,

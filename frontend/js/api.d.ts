@@ -1096,6 +1096,11 @@ export interface components {
              * @description The engine that runs jobs.
              */
             executor: string;
+            /**
+             * Jobs Run As Service
+             * @description Whether jobs run as the service's own user and could read what it can: only for people you trust.
+             */
+            jobs_run_as_service: boolean;
             /** Password Max Length */
             password_max_length: number;
             /** Password Min Length */
@@ -1289,7 +1294,9 @@ export interface components {
         };
         /**
          * GpuRead
-         * @description One GPU with its state and the job on it. DRAINING: it finishes its job and takes no other.
+         * @description One GPU with its state and the job on it.
+         *
+         *     DRAINING: it finishes its job and takes no other. OFFLINE: the engine gives it to nobody; `offline_reason` says why.
          */
         GpuRead: {
             /** Drain Reason */
@@ -1315,6 +1322,8 @@ export interface components {
             memory_bytes: number;
             /** Node */
             node: string;
+            /** Offline Reason */
+            offline_reason: string | null;
             state: components["schemas"]["GpuState"];
             /** Uuid */
             uuid: string;
@@ -1323,7 +1332,7 @@ export interface components {
          * GpuState
          * @enum {string}
          */
-        GpuState: "FREE" | "BUSY" | "DRAINING" | "DRAINED" | "QUARANTINED" | "CONTENDED" | "RETIRED";
+        GpuState: "FREE" | "BUSY" | "DRAINING" | "DRAINED" | "QUARANTINED" | "CONTENDED" | "OFFLINE" | "RETIRED";
         /**
          * GpuTypeOfWaits
          * @description The waits of the jobs that asked for a GPU type.
@@ -1528,6 +1537,11 @@ export interface components {
             decided_by: components["schemas"]["Person"] | null;
             /** Decision Note */
             decision_note: string | null;
+            /**
+             * Engine Job Id
+             * @description The engine's own name for the run, such as Slurm's job number.
+             */
+            engine_job_id: string | null;
             /** Error Message */
             error_message: string | null;
             /** Estimated Hours */
@@ -1538,6 +1552,11 @@ export interface components {
             exit_code: number | null;
             /** Exit Signal */
             exit_signal: number | null;
+            /**
+             * Expected Start At
+             * @description When the engine expects to take it out of its queue.
+             */
+            expected_start_at: string | null;
             /** Finished At */
             finished_at: string | null;
             /** Gpu Type */
@@ -1555,8 +1574,18 @@ export interface components {
             /** Num Gpus */
             num_gpus: number;
             owner: components["schemas"]["Person"];
+            /**
+             * Placement
+             * @description The GPUs that the engine chose itself.
+             */
+            placement: string | null;
             /** Progress */
             progress: number | null;
+            /**
+             * Queue Reason
+             * @description Why the engine keeps it in its queue, in the engine's words.
+             */
+            queue_reason: string | null;
             reason: components["schemas"]["EndReason"] | null;
             /** Reason Text */
             reason_text: string | null;

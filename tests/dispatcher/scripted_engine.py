@@ -37,6 +37,8 @@ class ScriptedEngine:
         self.refuses_to_stop: set[int] = set()
         self.before_inventory: Callable[[], Awaitable[None]] = nothing_happens
         self.before_poll: Callable[[], Awaitable[None]] = nothing_happens
+        self.gone: set[UUID] = set()
+        """The lost runs of which nothing is left."""
         self.started: list[JobSpec] = []
         self.adopted: list[JobSpec] = []
         self.stopped: list[tuple[int, timedelta]] = []
@@ -95,6 +97,10 @@ class ScriptedEngine:
         if self._jobs[run_id] in self.refuses_to_stop:
             raise ConnectionError("the node does not answer")
         self.stopped.append((self._jobs[run_id], grace))
+
+    async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
+        self._fail("proved_gone")
+        return self.gone.intersection(run_ids)
 
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
         raise NotImplementedError

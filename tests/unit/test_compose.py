@@ -22,6 +22,7 @@ IGNORED = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
 
 SECRETS = {"JWT_SECRET_KEY", "POSTGRES_PASSWORD"}
 COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PUBLISH", "OUTSIDE_SUBNET", "POSTGRES_IMAGE", "PYTHON_IMAGE", "PIP_INDEX_URL"}
+OF_OTHER_ENGINES = {name.upper() for name in Settings.model_fields if name.startswith(("local_", "slurm_"))}
 OURS = ["migrate", "api", "dispatcher"]
 LASTING = ["db", "api", "dispatcher"]
 
@@ -57,7 +58,7 @@ def test_a_secret_is_demanded_with_advice_and_has_no_default() -> None:
 
 @pytest.mark.parametrize("service", OURS)
 def test_every_setting_is_either_decided_here_or_taken_from_outside(service: str) -> None:
-    decided_by_nobody = {"DATA_DIR"}  # a container keeps nothing
+    decided_by_nobody = {"DATA_DIR", *OF_OTHER_ENGINES}  # a container keeps nothing
     environment = SERVICES[service]["environment"]
     assert set(environment) - {"PGPASSWORD"} == {name.upper() for name in Settings.model_fields} - decided_by_nobody
 
@@ -79,7 +80,7 @@ def test_the_settings_are_those_of_production(service: str) -> None:
 def test_what_is_read_from_outside_beside_the_settings_is_known() -> None:
     assert taken_from_outside({"x": COMPOSE["x-service"], **SERVICES, "n": COMPOSE["networks"]["outside"]}) == (
         COMPOSE_ONLY | {name.upper() for name, value in Settings.model_fields.items()}
-    ) - {"ENVIRONMENT", "DATABASE_URL", "MIGRATE_ON_START", "DISPATCHER", "DATA_DIR"}
+    ) - {"ENVIRONMENT", "DATABASE_URL", "MIGRATE_ON_START", "DISPATCHER", "DATA_DIR", "EXECUTOR", *OF_OTHER_ENGINES}
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -11,7 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.domain.execution import GpuInfo, GpuSlot
 
-OFFERED = "g.retired_at IS NULL AND g.drained_at IS NULL AND NOT g.is_quarantined AND NOT g.is_contended"
+OFFERED = (
+    "g.retired_at IS NULL AND g.drained_at IS NULL AND NOT g.is_quarantined AND NOT g.is_contended "
+    "AND NOT g.is_busy AND g.offline_reason IS NULL"
+)
 FREE = f"{OFFERED} AND NOT EXISTS (SELECT FROM gpu_allocations a WHERE a.gpu_id = g.id AND a.released_at IS NULL)"
 
 # Locked in the order in which `lock_type` locks them, so that the two never wait for each other.
@@ -19,7 +22,8 @@ _SYNC = text(
     """
     WITH seen AS (
         SELECT * FROM jsonb_to_recordset(CAST(:gpus AS jsonb)) AS s
-            (node text, gpu_index int, gpu_type text, uuid text, memory_bytes bigint, is_contended bool)
+            (node text, gpu_index int, gpu_type text, uuid text, memory_bytes bigint, is_contended bool, is_busy bool,
+             offline_reason text)
     ), locked AS (
         SELECT id FROM gpus WHERE retired_at IS NULL ORDER BY id FOR NO KEY UPDATE
     ), retired AS (
@@ -27,12 +31,15 @@ _SYNC = text(
         WHERE retired_at IS NULL AND (SELECT count(*) FROM locked) >= 0
           AND (executor <> :executor OR (node, gpu_index) NOT IN (SELECT node, gpu_index FROM seen))
     )
-    INSERT INTO gpus (executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, last_seen_at)
-    SELECT :executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, :now FROM seen
+    INSERT INTO gpus (executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, is_busy, offline_reason,
+                      last_seen_at)
+    SELECT :executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, is_busy, offline_reason, :now
+    FROM seen
     WHERE (SELECT count(*) FROM locked) >= 0
     ON CONFLICT (executor, node, gpu_index) DO UPDATE
     SET gpu_type = excluded.gpu_type, uuid = excluded.uuid, memory_bytes = excluded.memory_bytes,
-        is_contended = excluded.is_contended, last_seen_at = excluded.last_seen_at, retired_at = NULL
+        is_contended = excluded.is_contended, is_busy = excluded.is_busy, offline_reason = excluded.offline_reason,
+        last_seen_at = excluded.last_seen_at, retired_at = NULL
     """
 )
 _TYPES = text(
@@ -111,6 +118,8 @@ async def sync_inventory(connection: AsyncConnection, *, executor: str, gpus: Se
             "uuid": gpu.slot.uuid,
             "memory_bytes": gpu.memory_bytes,
             "is_contended": gpu.contended,
+            "is_busy": gpu.busy,
+            "offline_reason": gpu.offline_reason,
         }
         for gpu in gpus
     ]

@@ -44,8 +44,12 @@ _LAUNCHED = text(
 )
 _REPORT = text(
     f"""
-    UPDATE jobs j SET progress = r.progress, queue_reason = r.queue_reason, updated_at = :now
-    FROM jsonb_to_recordset(CAST(:reports AS jsonb)) AS r (run_id uuid, progress float8, queue_reason text)
+    UPDATE jobs j SET progress = r.progress, queue_reason = r.queue_reason, expected_start_at = r.expected_start_at,
+                      placement = coalesce(r.placement, j.placement),
+                      engine_job_id = coalesce(r.engine_job_id, j.engine_job_id), updated_at = :now
+    FROM jsonb_to_recordset(CAST(:reports AS jsonb))
+         AS r (run_id uuid, progress float8, queue_reason text, expected_start_at timestamptz, placement text,
+               engine_job_id text)
     WHERE j.run_id = r.run_id AND j.finished_at IS NULL AND {_HELD}
     """
 )
@@ -99,7 +103,7 @@ async def note_launched(connection: AsyncConnection, run_ids: Collection[UUID], 
 async def note_reports(
     connection: AsyncConnection, reports: Sequence[Mapping[str, Any]], *, term: int, now: datetime
 ) -> None:
-    """Keep what engines say of runs that go on: `run_id`, `progress`, `queue_reason`."""
+    """Keep what engines say of runs that are not settled; the keys are the columns of `_REPORT`."""
     await connection.execute(_REPORT, {"reports": json.dumps(reports), "term": term, "now": now})
 
 

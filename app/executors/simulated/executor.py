@@ -150,6 +150,10 @@ class SimulatedExecutor:
             run.end, run.ends_at = end, ends_at
             heappush(self._ends, (ends_at, run_id))
 
+    async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
+        """Nothing: a run that the simulation loses stays suspect until an admin puts its GPUs back into service."""
+        return ()
+
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
         """See `RunReader`. A stop shows here once the caller knows `ended_at`."""
         plan = plan_run(spec, self._failure_rate)

@@ -20,6 +20,7 @@ const STATE_ICONS = {
   DRAINED: "tools",
   QUARANTINED: "exclamation-triangle-fill",
   CONTENDED: "lightning-charge",
+  OFFLINE: "slash-circle",
   RETIRED: "dash-circle",
 };
 const STATES = /** @type {State[]} */ (Object.keys(STATE_ICONS));

@@ -1,0 +1,25 @@
+"""Keep what engines tell: their name for a run, where they put it, when they expect it to begin, GPUs out of reach"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("jobs", sa.Column("engine_job_id", sa.Text()))
+    op.add_column("jobs", sa.Column("placement", sa.Text()))
+    op.add_column("jobs", sa.Column("expected_start_at", sa.DateTime(timezone=True)))
+    op.add_column("gpus", sa.Column("is_busy", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("gpus", sa.Column("offline_reason", sa.Text()))
+
+
+def downgrade() -> None:
+    op.drop_column("gpus", "offline_reason")
+    op.drop_column("gpus", "is_busy")
+    op.drop_column("jobs", "expected_start_at")
+    op.drop_column("jobs", "placement")
+    op.drop_column("jobs", "engine_job_id")
