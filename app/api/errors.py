@@ -39,6 +39,7 @@ STATUS: Mapping[type[DomainError], HTTPStatus] = {
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.AdminRequired: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.LogOutOfReach: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.InvalidCursor: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -155,6 +156,11 @@ def problem_text(refusal: DomainError, language: Language, now: datetime | None 
             return f"{happened} {_what_is_possible(refusal, language)}"
         case errors.UnknownGpuType() if not refusal.known:
             return message("error.unknown-gpu-type.none", language)
+        case errors.TooManyAttempts(retry_after=1):
+            return message(f"error.{refusal.code}.detail.one", language, retry_after=1)
+        case errors.EngineGivesOutGpus(engine, node):
+            in_its_words = find_message(f"error.{refusal.code}.{engine}", language, node=node)
+            return in_its_words or message(f"error.{refusal.code}.detail", language, engine=engine)
     return message(f"error.{refusal.code}.detail", language, **_facts(refusal))
 
 

@@ -6,8 +6,9 @@ DomainError
 │   └── InvalidCredentials  e-mail or password wrong, account disabled: one face for all
 ├── AdminRequired           signed in, but not an admin
 ├── NotFound                unknown, or not yours: the two look the same
+├── LogOutOfReach           the job is yours, but its log is where this service cannot read
 ├── Conflict                understood, but the present state forbids it
-│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin
+│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus
 │   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse
 ├── InvalidInput            one field, with a reason a person can act on
 │   └── UnknownGpuType · EmailRefused · PasswordRefused
@@ -50,6 +51,14 @@ class NotFound(DomainError):
     code = "not-found"
 
 
+@dataclass
+class LogOutOfReach(DomainError):
+    """`where` is the place in which the engine looked for it. Only those who may read the log are told."""
+
+    code = "log-unavailable"
+    where: str
+
+
 class Conflict(DomainError):
     pass
 
@@ -83,6 +92,15 @@ class EmailTaken(Conflict):
 
 class LastAdmin(Conflict):
     code = "last-admin"
+
+
+@dataclass
+class EngineGivesOutGpus(Conflict):
+    """Whether a GPU takes jobs is decided in the engine, where the whole node is drained and resumed."""
+
+    code = "engine-gives-out-gpus"
+    engine: str
+    node: str
 
 
 @dataclass

@@ -10,11 +10,13 @@ from app.core.version import VERSION
 from app.schemas.text import ResponseModel
 
 
-class AboutRead(ResponseModel):
-    """What a page has to know of the installation. Anybody may read it."""
+class EngineFacts(ResponseModel):
+    """What a page has to know of the engine."""
 
-    version: str = Field(examples=[VERSION])
     executor: str = Field(description="The engine that runs jobs.", examples=["simulated"])
+    places_gpus: bool = Field(
+        description="Whether this service gives GPUs to jobs. Otherwise the engine does, and jobs wait in its queue."
+    )
     jobs_run_as_service: bool = Field(
         description="Whether jobs run as the service's own user and could read what it can: only for people you trust."
     )
@@ -22,6 +24,12 @@ class AboutRead(ResponseModel):
         description="How many seconds of a run pass in one second: other than 1 only where runs are simulated.",
         examples=[1.0],
     )
+
+
+class AboutRead(EngineFacts):
+    """What a page has to know of the installation. Anybody may read it."""
+
+    version: str = Field(examples=[VERSION])
     dispatch_mode: DispatchMode = Field(
         description="`manual`: an admin starts approved jobs. `automatic`: they start as GPUs become free."
     )
@@ -33,10 +41,11 @@ class AboutRead(ResponseModel):
     allow_local_email: bool = Field(description="Whether addresses that end in `.local` or `.lan` can register.")
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, *, places_gpus: bool) -> Self:
         return cls(
             version=VERSION,
             executor=settings.executor,
+            places_gpus=places_gpus,
             jobs_run_as_service=settings.jobs_run_as_service,
             clock_rate=settings.clock_rate,
             dispatch_mode=settings.dispatch_mode,

@@ -8,9 +8,10 @@ from pydantic_core import PydanticCustomError
 from app.core.email_address import MAXIMUM_LENGTH, normalise_email
 from app.core.password_rules import MAXIMUM_LENGTH as LONGEST_PASSWORD
 from app.core.password_rules import MINIMUM_LENGTH as SHORTEST_PASSWORD
+from app.schemas.about import EngineFacts
 from app.schemas.messages import Language
 from app.schemas.people import FullName
-from app.schemas.text import RequestModel, ResponseModel
+from app.schemas.text import RequestModel
 from app.schemas.users import UserRead
 
 
@@ -54,17 +55,16 @@ class RegisterRequest(RequestModel):
     full_name: FullName | None = None
 
 
-class TokenRead(ResponseModel):
-    """Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds; `user` is who is signed in."""
+class TokenRead(EngineFacts):
+    """Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds; `user` is who is signed in.
+
+    With it comes what every page asks about the engine.
+    """
 
     access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl"])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(examples=[900])
     user: UserRead
-    clock_rate: float = Field(
-        description="How many seconds of a run pass in one second: other than 1 only where runs are simulated.",
-        examples=[1.0],
-    )
 
 
 class ProfileUpdate(RequestModel):

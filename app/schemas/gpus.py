@@ -1,5 +1,6 @@
 """The fleet on the wire."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -9,6 +10,8 @@ from sqlalchemy import Row
 
 from app.schemas.people import Person
 from app.schemas.text import Reason, RequestModel, ResponseModel
+
+MemoryBytes = Annotated[int, Field(description="0: the engine does not know.")]
 
 
 class GpuState(StrEnum):
@@ -22,13 +25,18 @@ class GpuState(StrEnum):
     RETIRED = "RETIRED"
 
 
+class GpuAction(StrEnum):
+    DRAIN = "drain"
+    RESUME = "resume"
+
+
 class GpuTypeRead(ResponseModel):
     """A GPU type that jobs may ask for: how many exist, and how many could take a job now."""
 
     name: str
     total: int
     free: int
-    memory_bytes: int
+    memory_bytes: MemoryBytes
 
 
 class GpuHolder(ResponseModel):
@@ -43,6 +51,8 @@ class GpuRead(ResponseModel):
     """One GPU with its state and the job on it.
 
     DRAINING: it finishes its job and takes no other. OFFLINE: the engine gives it to nobody; `offline_reason` says why.
+    BUSY without a job: the engine has given it to somebody whom it does not name. `actions` lists what an admin may do
+    to it now: nothing, where the engine gives out its GPUs itself.
     """
 
     id: int
@@ -50,7 +60,7 @@ class GpuRead(ResponseModel):
     index: int
     gpu_type: str
     uuid: str
-    memory_bytes: int
+    memory_bytes: MemoryBytes
     executor: str
     state: GpuState
     job: GpuHolder | None
@@ -59,9 +69,12 @@ class GpuRead(ResponseModel):
     drained_at: datetime | None
     drained_by: Person | None
     last_seen_at: datetime
+    actions: list[GpuAction]
 
     @classmethod
-    def of(cls, row: Row[Any]) -> Self:
+    def of(cls, row: Row[Any], *, is_ours: bool) -> Self:
+        """Build from a row of the fleet query. `is_ours`: we give it out, and not the engine."""
+        state = _state(row)
         holder = None
         if row.job_id is not None:
             owner = Person(id=row.job_user_id, full_name=row.job_owner_full_name, email=row.job_owner_email)
@@ -77,14 +90,21 @@ class GpuRead(ResponseModel):
             uuid=row.uuid,
             memory_bytes=row.memory_bytes,
             executor=row.executor,
-            state=_state(row),
+            state=state,
             job=holder,
             offline_reason=row.offline_reason,
             drain_reason=row.drain_reason,
             drained_at=row.drained_at,
             drained_by=drainer,
             last_seen_at=row.last_seen_at,
+            actions=[action for action, states in ACTIONS.items() if is_ours and state in states],
         )
+
+
+ACTIONS: Mapping[GpuAction, frozenset[GpuState]] = {
+    GpuAction.DRAIN: frozenset({GpuState.FREE, GpuState.BUSY, GpuState.CONTENDED, GpuState.OFFLINE}),
+    GpuAction.RESUME: frozenset({GpuState.DRAINING, GpuState.DRAINED, GpuState.QUARANTINED}),
+}
 
 
 class DrainRequest(RequestModel):

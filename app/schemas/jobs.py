@@ -1,5 +1,6 @@
 """Jobs on the wire. Hours are JSON numbers here and whole GPU-seconds everywhere else."""
 
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
@@ -15,13 +16,19 @@ from app.domain.job_request import JobRequest
 from app.domain.job_state import JobAction, JobStatus, available_actions
 from app.domain.quota import hours_from_seconds, seconds_from_hours
 from app.domain.scheduling import MOST_COUNTED, PlaceInQueue
-from app.schemas.messages import Language, counted, message
+from app.schemas.messages import Language, counted, find_message, message
 from app.schemas.people import Person
 from app.schemas.text import Line, Name, Reason, RequestModel, ResponseModel, Text
 
 JobName = Annotated[Name, Field(min_length=1, max_length=255, examples=["train-resnet"])]
 Hours = Annotated[float, Field(gt=0, le=720)]
 OptionalNote = Annotated[Text, Field(max_length=2000)] | None
+
+NO_REASONS = frozenset({"None", "Unknown"})
+"""What an engine says that has not looked at the job yet."""
+
+REASON_FAMILIES = ("Assoc", "QOS")
+"""Slurm has scores of limits of accounts and of QOSs; those without a sentence of their own share one."""
 
 
 class JobCreate(RequestModel):
@@ -174,6 +181,8 @@ class JobWaiting(ResponseModel):
     approved_ahead_same_type: Annotated[int, Field(ge=0, le=MOST_COUNTED)] | None
     free_gpus: int | None = Field(description="GPUs of the job's type that are free now.")
     held_by: int | None = Field(description="Jobs that hold GPUs of this type.")
+    queue_reason: str | None = Field(description="Why the engine keeps it in its queue, in the engine's words.")
+    expected_start_at: datetime | None = Field(description="When the engine expects to take it out of its queue.")
 
     @classmethod
     def of(cls, row: Row[Any], place: PlaceInQueue | None, language: Language) -> Self:
@@ -190,6 +199,8 @@ class JobWaiting(ResponseModel):
             approved_ahead_same_type=place.approved_ahead if place else None,
             free_gpus=place.free_gpus if place else None,
             held_by=place.held_by if place else None,
+            queue_reason=row.queue_reason if waiting is WaitReason.IN_ENGINE_QUEUE else None,
+            expected_start_at=row.expected_start_at if waiting is WaitReason.IN_ENGINE_QUEUE else None,
         )
 
 
@@ -374,6 +385,8 @@ def _ahead(key: str, count: int, language: Language) -> str:
 
 
 def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) -> str | None:
+    if waiting is WaitReason.IN_ENGINE_QUEUE:
+        return _queue_text(row.queue_reason, language)
     key = f"reason.{row.reason}" if row.reason else f"wait.{waiting}" if waiting else None
     if key is None:
         return None
@@ -388,8 +401,23 @@ def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) 
         exit_code=row.exit_code if row.exit_code is not None else "?",
         signal=row.exit_signal if row.exit_signal is not None else "?",
         note=row.decision_note or row.cancel_reason or "-",
-        queue_reason=row.queue_reason or "-",
     )
+
+
+@lru_cache(maxsize=256)
+def _queue_text(queue_reason: str | None, language: Language) -> str:
+    """The engine's own word for it, and where that is a known one, what it means."""
+    key = f"wait.{WaitReason.IN_ENGINE_QUEUE}"
+    in_queue, own_word = message(key, language), (queue_reason or "").strip().removeprefix("(").removesuffix(")")
+    if not own_word or own_word in NO_REASONS:
+        return in_queue
+    # Details follow a mark, as in `ReqNodeNotAvail, UnavailableNodes:n1`.
+    name = re.split("[,:;(]", own_word, maxsplit=1)[0].strip().replace(" ", "_")
+    family = next((family for family in REASON_FAMILIES if name.startswith(family)), name)
+    for known in (f"queue.{name}", f"queue.{family}"):
+        if why := find_message(known, language, queue_reason=own_word):
+            return f"{in_queue} {why}"
+    return f"{in_queue} {message(f'{key}.raw', language, queue_reason=own_word)}"
 
 
 @lru_cache(maxsize=1024)

@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.queries import gpus as queries
 from app.domain.audit import AuditAction
-from app.domain.errors import NotFound
+from app.domain.errors import EngineGivesOutGpus, NotFound
 from app.domain.identity import Caller
 from app.services import audit
 from app.services.audit import Origin
+from app.services.jobs import EngineKind
 
 
 async def types(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -26,9 +27,21 @@ async def fleet(connection: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 async def drain(
-    connection: AsyncConnection, caller: Caller, gpu_id: int, *, reason: str, now: datetime, origin: Origin
+    connection: AsyncConnection,
+    caller: Caller,
+    gpu_id: int,
+    *,
+    reason: str,
+    engine: EngineKind,
+    now: datetime,
+    origin: Origin,
 ) -> Row[Any]:
-    """Give this GPU no further job. The one on it, if any, runs to its end."""
+    """Give this GPU no further job. The one on it, if any, runs to its end.
+
+    Raises:
+        EngineGivesOutGpus: we do not give it to anybody.
+    """
+    await _refuse_what_is_not_ours(connection, gpu_id, engine)
     if not await queries.drain(connection, gpu_id=gpu_id, reason=reason, user_id=caller.user_id, now=now):
         raise NotFound
     await audit.record(
@@ -43,11 +56,27 @@ async def drain(
     return (await queries.fleet(connection, gpu_id))[0]
 
 
-async def resume(connection: AsyncConnection, caller: Caller, gpu_id: int, *, origin: Origin) -> Row[Any]:
-    """Let this GPU take jobs again; also ends its quarantine."""
+async def resume(
+    connection: AsyncConnection, caller: Caller, gpu_id: int, *, engine: EngineKind, origin: Origin
+) -> Row[Any]:
+    """Let this GPU take jobs again; also ends its quarantine.
+
+    Raises:
+        EngineGivesOutGpus: we do not give it to anybody.
+    """
+    await _refuse_what_is_not_ours(connection, gpu_id, engine)
     if not await queries.resume(connection, gpu_id=gpu_id):
         raise NotFound
     await audit.record(
         connection, caller.actor, AuditAction.GPU_RESUMED, target_type="gpu", target_id=gpu_id, origin=origin
     )
     return (await queries.fleet(connection, gpu_id))[0]
+
+
+async def _refuse_what_is_not_ours(connection: AsyncConnection, gpu_id: int, engine: EngineKind) -> None:
+    if engine.places_gpus:
+        return
+    found = await queries.fleet(connection, gpu_id)
+    if not found:
+        raise NotFound
+    raise EngineGivesOutGpus(engine=engine.name, node=found[0].node)

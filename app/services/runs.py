@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
 from app.db.queries import runs
-from app.domain.execution import GpuSlot, JobSpec, LogChunk, RunReader, UtilisationSample
+from app.domain.errors import LogOutOfReach
+from app.domain.execution import GpuSlot, JobSpec, LogChunk, LogUnavailable, RunReader, UtilisationSample
 from app.domain.identity import Caller
 from app.services import jobs
 from app.services.events import EventFeed
@@ -60,10 +61,17 @@ async def find(connection: AsyncConnection, caller: Caller, job_id: int) -> RunO
 
 
 async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int) -> LogChunk:
-    """A part of the log. Hold no database connection here: a file or a network may be slow."""
+    """A part of the log. Hold no database connection here: a file or a network may be slow.
+
+    Raises:
+        LogOutOfReach: the engine cannot read it from here.
+    """
     if run.spec is None:
         return LogChunk(offset=offset, data=b"", size=0, complete=run.ended_at is not None)
-    return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
+    try:
+        return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
+    except LogUnavailable as unavailable:
+        raise LogOutOfReach(where=unavailable.where) from unavailable
 
 
 async def find_tail(reader: RunReader, run: RunOfJob, tail: int) -> int:
@@ -97,7 +105,10 @@ async def _pieces(reader: RunReader, run: RunOfJob, first: LogChunk) -> AsyncIte
         offset, left = chunk.next_offset, first.size - chunk.next_offset
         if left <= 0:
             return
-        chunk = await read_log(reader, run, offset=offset, limit=min(STREAMED_BYTES, left))
+        try:
+            chunk = await read_log(reader, run, offset=offset, limit=min(STREAMED_BYTES, left))
+        except LogOutOfReach:
+            return
         if chunk.offset != offset:
             return
 
@@ -105,14 +116,17 @@ async def _pieces(reader: RunReader, run: RunOfJob, first: LogChunk) -> AsyncIte
 async def follow_log(
     database: Database, feed: EventFeed, reader: RunReader, caller: Caller, job_id: int, *, offset: int
 ) -> AsyncIterator[bytes]:
-    """The log from `offset` on, as it grows, until the job has ended or the caller may no longer read it.
+    """The log from `offset` on, as it grows, until the job has ended or nobody may or can read it any longer.
 
     A log can be complete a moment before the job is settled; whoever reads the job afterwards should find it final.
     """
     with feed.subscribe(caller) as subscription:
         run = await _find_anew(database, caller, job_id)
         while not subscription.is_closed:
-            chunk = await read_log(reader, run, offset=offset, limit=STREAMED_BYTES)
+            try:
+                chunk = await read_log(reader, run, offset=offset, limit=STREAMED_BYTES)
+            except LogOutOfReach:
+                return
             if chunk.data:
                 offset = chunk.next_offset
                 yield chunk.data

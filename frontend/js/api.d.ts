@@ -1106,6 +1106,11 @@ export interface components {
             /** Password Min Length */
             password_min_length: number;
             /**
+             * Places Gpus
+             * @description Whether this service gives GPUs to jobs. Otherwise the engine does, and jobs wait in its queue.
+             */
+            places_gpus: boolean;
+            /**
              * Quota Calendar
              * @description Whose months quotas are of.
              * @enum {string}
@@ -1272,6 +1277,11 @@ export interface components {
             pointer: string;
         };
         /**
+         * GpuAction
+         * @enum {string}
+         */
+        GpuAction: "drain" | "resume";
+        /**
          * GpuHolder
          * @description The job on a GPU.
          */
@@ -1297,8 +1307,12 @@ export interface components {
          * @description One GPU with its state and the job on it.
          *
          *     DRAINING: it finishes its job and takes no other. OFFLINE: the engine gives it to nobody; `offline_reason` says why.
+         *     BUSY without a job: the engine has given it to somebody whom it does not name. `actions` lists what an admin may do
+         *     to it now: nothing, where the engine gives out its GPUs itself.
          */
         GpuRead: {
+            /** Actions */
+            actions: components["schemas"]["GpuAction"][];
             /** Drain Reason */
             drain_reason: string | null;
             /** Drained At */
@@ -1318,7 +1332,10 @@ export interface components {
              * Format: date-time
              */
             last_seen_at: string;
-            /** Memory Bytes */
+            /**
+             * Memory Bytes
+             * @description 0: the engine does not know.
+             */
             memory_bytes: number;
             /** Node */
             node: string;
@@ -1368,7 +1385,10 @@ export interface components {
         GpuTypeRead: {
             /** Free */
             free: number;
-            /** Memory Bytes */
+            /**
+             * Memory Bytes
+             * @description 0: the engine does not know.
+             */
             memory_bytes: number;
             /** Name */
             name: string;
@@ -1621,6 +1641,11 @@ export interface components {
             /** Approved Ahead Same Type */
             approved_ahead_same_type: number | null;
             /**
+             * Expected Start At
+             * @description When the engine expects to take it out of its queue.
+             */
+            expected_start_at: string | null;
+            /**
              * Free Gpus
              * @description GPUs of the job's type that are free now.
              */
@@ -1634,6 +1659,11 @@ export interface components {
             job_id: number;
             /** Pending Ahead */
             pending_ahead: number | null;
+            /**
+             * Queue Reason
+             * @description Why the engine keeps it in its queue, in the engine's words.
+             */
+            queue_reason: string | null;
             /** Since */
             since: string | null;
             status: components["schemas"]["JobStatus"];
@@ -1920,6 +1950,8 @@ export interface components {
         /**
          * TokenRead
          * @description Send the access token as `Authorization: Bearer …`. `expires_in` is in seconds; `user` is who is signed in.
+         *
+         *     With it comes what every page asks about the engine.
          */
         TokenRead: {
             /** Access Token */
@@ -1929,8 +1961,23 @@ export interface components {
              * @description How many seconds of a run pass in one second: other than 1 only where runs are simulated.
              */
             clock_rate: number;
+            /**
+             * Executor
+             * @description The engine that runs jobs.
+             */
+            executor: string;
             /** Expires In */
             expires_in: number;
+            /**
+             * Jobs Run As Service
+             * @description Whether jobs run as the service's own user and could read what it can: only for people you trust.
+             */
+            jobs_run_as_service: boolean;
+            /**
+             * Places Gpus
+             * @description Whether this service gives GPUs to jobs. Otherwise the engine does, and jobs wait in its queue.
+             */
+            places_gpus: boolean;
             /**
              * Token Type
              * @default bearer

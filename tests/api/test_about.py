@@ -22,6 +22,7 @@ async def test_anybody_may_ask_what_this_installation_is(client: httpx2.AsyncCli
     assert answer.json() == {
         "version": VERSION,
         "executor": "simulated",
+        "places_gpus": True,
         "jobs_run_as_service": False,
         "clock_rate": 360.0,
         "dispatch_mode": "manual",

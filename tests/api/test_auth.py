@@ -159,7 +159,8 @@ async def test_nobody_gives_themselves_what_they_may_not_have(
 async def test_signing_in_answers_a_token_and_a_cookie(client: httpx2.AsyncClient, user: Person) -> None:
     answer = await login(client, user.email.upper())
     assert answer.status_code == 200
-    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "user", "clock_rate"}
+    facts_of_the_engine = {"executor", "places_gpus", "jobs_run_as_service", "clock_rate"}
+    assert answer.json().keys() == {"access_token", "token_type", "expires_in", "user", *facts_of_the_engine}
     assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 900)
     cookie = cookie_of(answer)
     assert cookie.key == "gtm_refresh"

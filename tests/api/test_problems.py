@@ -43,6 +43,9 @@ REFUSALS: list[tuple[errors.DomainError, int, dict[str, Any]]] = [
     (errors.InvalidCredentials(), 401, {}),
     (errors.AdminRequired(), 403, {}),
     (errors.NotFound(), 404, {}),
+    (errors.LogOutOfReach(where="/srv/logs/7.log"), 404, {"where": "/srv/logs/7.log"}),
+    (errors.EngineGivesOutGpus(engine="slurm", node="n1"), 409, {"engine": "slurm", "node": "n1"}),
+    (errors.EngineGivesOutGpus(engine="another", node="n1"), 409, {"engine": "another", "node": "n1"}),
     (errors.EmailTaken(email="sara@example.org"), 409, {}),
     (errors.LastAdmin(), 409, {}),
     (
@@ -94,6 +97,7 @@ REFUSALS: list[tuple[errors.DomainError, int, dict[str, Any]]] = [
     (errors.EmailRefused(pointer="/email"), 422, {}),
     (errors.InvalidCursor(), 422, {}),
     (errors.IdempotencyKeyReused(), 422, {}),
+    (errors.TooManyAttempts(retry_after=1), 429, {"retry_after": 1}),
     (errors.TooManyAttempts(retry_after=120), 429, {"retry_after": 120}),
     (errors.DatabaseUnavailable(), 503, {}),
     (errors.ServiceBusy(), 503, {}),

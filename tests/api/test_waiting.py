@@ -21,6 +21,8 @@ NOTHING = {
     "approved_ahead_same_type": None,
     "free_gpus": None,
     "held_by": None,
+    "queue_reason": None,
+    "expected_start_at": None,
 }
 
 
@@ -71,6 +73,8 @@ async def test_an_undecided_job_is_told_how_many_were_submitted_earlier(
         "approved_ahead_same_type": None,
         "free_gpus": 8,
         "held_by": 0,
+        "queue_reason": None,
+        "expected_start_at": None,
     }
     assert (await waiting(as_user, job, "fa"))[
         "text"
@@ -100,6 +104,8 @@ async def test_an_approved_job_is_told_what_is_free_who_holds_the_rest_and_who_w
         "approved_ahead_same_type": 1,
         "free_gpus": 2,
         "held_by": 1,
+        "queue_reason": None,
+        "expected_start_at": None,
     }
     assert (await waiting(as_user, job, "fa"))["text"] == (
         "تأیید شده؛ در انتظار آزاد شدن ۴ GPU از نوع \u2068A100\u2069. اکنون ۲ GPU از این نوع آزاد است. "

@@ -361,7 +361,15 @@ class History:
         reason = "Its fan has failed; the new one comes on Thursday."
         async with self._state.database.transaction() as connection:
             [gpu_id] = [gpu.id for gpu in await gpus.fleet(connection) if (gpu.node, gpu.gpu_index) == (node, index)]
-            await gpus.drain(connection, self._decider, gpu_id, reason=reason, now=self._clock(), origin=ORIGIN)
+            await gpus.drain(
+                connection,
+                self._decider,
+                gpu_id,
+                reason=reason,
+                engine=self._engine,
+                now=self._clock(),
+                origin=ORIGIN,
+            )
 
     @property
     def _decider(self) -> Caller:

@@ -72,12 +72,18 @@ class Desk:
     async def drain(self, admin: Person, gpu_id: int) -> None:
         async with self.state.database.transaction() as connection:
             await gpus.drain(
-                connection, admin.caller, gpu_id, reason="a fan is broken", now=self.state.clock(), origin=ORIGIN
+                connection,
+                admin.caller,
+                gpu_id,
+                reason="a fan is broken",
+                engine=self.engine,
+                now=self.state.clock(),
+                origin=ORIGIN,
             )
 
     async def resume(self, admin: Person, gpu_id: int) -> None:
         async with self.state.database.transaction() as connection:
-            await gpus.resume(connection, admin.caller, gpu_id, origin=ORIGIN)
+            await gpus.resume(connection, admin.caller, gpu_id, engine=self.engine, origin=ORIGIN)
 
     @property
     def engine(self) -> EngineKind:

@@ -9,7 +9,7 @@ from app.api.deps import Autocommit, CurrentUser, Now, State, Transaction
 from app.api.errors import problems
 from app.api.origin import RequestOrigin
 from app.api.refresh_cookie import Cookie, FromOurPages
-from app.core.config import Settings
+from app.api.state import AppState
 from app.db.queries.users import UserChange
 from app.schemas.auth import PasswordChange, ProfileUpdate, RegisterRequest, TokenRead
 from app.schemas.users import UserRead
@@ -55,7 +55,7 @@ async def login(form: LoginForm, state: State, cookie: Cookie, origin: RequestOr
         origin=origin,
     )
     cookie.keep(signed_in, now=now)
-    return _token_read(signed_in, state.settings)
+    return _token_read(signed_in, state)
 
 
 @router.post("/refresh", responses=problems(401, 422, 503))
@@ -67,7 +67,7 @@ async def refresh(state: State, cookie: Cookie, _header: FromOurPages, origin: R
     """
     signed_in = await auth.refresh(state.database, cookie.value, settings=state.settings, now=now, origin=origin)
     cookie.keep(signed_in, now=now)
-    return _token_read(signed_in, state.settings)
+    return _token_read(signed_in, state)
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=problems(422, 503))
@@ -111,10 +111,13 @@ async def change_password(
     )
 
 
-def _token_read(signed_in: SignIn, settings: Settings) -> TokenRead:
+def _token_read(signed_in: SignIn, state: AppState) -> TokenRead:
     return TokenRead(
         access_token=signed_in.access_token,
         expires_in=signed_in.expires_in_seconds,
         user=UserRead.model_validate(signed_in.user),
-        clock_rate=settings.clock_rate,
+        executor=state.settings.executor,
+        places_gpus=state.engine.places_gpus,
+        jobs_run_as_service=state.settings.jobs_run_as_service,
+        clock_rate=state.settings.clock_rate,
     )

@@ -81,13 +81,22 @@ _SUPPLY = text(
             WHERE g.gpu_type = :gpu_type AND g.retired_at IS NULL AND a.released_at IS NULL) AS held_by
     """
 )
+# Where the engine places, no allocation is ours: a running job names its GPUs itself, as in `n1:0,1 n2:3`.
 _FLEET = text(
     """
-    SELECT g.*, a.job_id, j.name AS job_name, j.user_id AS job_user_id, holder.full_name AS job_owner_full_name,
+    WITH placed AS (
+        SELECT DISTINCT ON (executor, node, gpu_index) j.id AS job_id, j.executor,
+               split_part(part, ':', 1) AS node, CAST(named AS int) AS gpu_index
+        FROM jobs j, string_to_table(j.placement, ' ') AS part, string_to_table(split_part(part, ':', 2), ',') AS named
+        WHERE j.status = 'RUNNING' AND j.placement IS NOT NULL AND named ~ '^[0-9]{1,4}$'
+        ORDER BY executor, node, gpu_index, j.id DESC
+    )
+    SELECT g.*, j.id AS job_id, j.name AS job_name, j.user_id AS job_user_id, holder.full_name AS job_owner_full_name,
            holder.email AS job_owner_email, drainer.full_name AS drained_by_full_name, drainer.email AS drained_by_email
     FROM gpus g
     LEFT JOIN gpu_allocations a ON a.gpu_id = g.id AND a.released_at IS NULL
-    LEFT JOIN jobs j ON j.id = a.job_id
+    LEFT JOIN placed p ON p.executor = g.executor AND p.node = g.node AND p.gpu_index = g.gpu_index
+    LEFT JOIN jobs j ON j.id = coalesce(a.job_id, p.job_id)
     LEFT JOIN users holder ON holder.id = j.user_id
     LEFT JOIN users drainer ON drainer.id = g.drained_by
     WHERE (g.retired_at IS NULL OR a.id IS NOT NULL) AND (CAST(:gpu_id AS bigint) IS NULL OR g.id = :gpu_id)
