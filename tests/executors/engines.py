@@ -17,6 +17,8 @@ class EngineUnderTest(Protocol):
     """An engine with the means to make its runs behave as a test needs, and to let time pass."""
 
     executor: Executor
+    shortest_limit: timedelta
+    """The shortest time limit that the engine keeps."""
     overrun: timedelta
     """How much longer than its time limit a run may be measured."""
 

@@ -17,6 +17,7 @@ def simulated_engine() -> "SimulatedEngine":
 class SimulatedEngine:
     """Time passes by moving the clock; the command asks for its behaviour by directives."""
 
+    shortest_limit = timedelta(seconds=2)
     overrun = timedelta(0)
 
     def __init__(self) -> None:
