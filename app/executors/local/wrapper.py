@@ -86,12 +86,13 @@ def main(run_directory: str) -> int:
     os.setsid()
     os.umask(0o077)
     _let_go_of_standard_streams(directory)
+    events = Events()
     code = _take(directory)
     os.write(said, bytes([code]))
     os.close(said)
     if code == TAKEN:
         crash_point("wrapper.after-started")
-        _keep(directory)
+        _keep(directory, events)
     os._exit(0)
 
 
@@ -132,7 +133,7 @@ def _locked(lock: int) -> bool:
     return True
 
 
-def _keep(directory: int) -> None:
+def _keep(directory: int, events: Events) -> None:
     """Run the command, and write the evidence of its end."""
     evidence = Evidence(directory)
     try:
@@ -143,7 +144,7 @@ def _keep(directory: int) -> None:
     if _exists("stop", directory):
         evidence.write(stopped="stop", message="The run was stopped before its command began.")
         return
-    run = Run(directory, spec)
+    run = Run(directory, spec, events)
     try:
         run.begin(evidence)
     except LaunchFailure as failure:
@@ -190,12 +191,46 @@ class LaunchFailure(Exception):
     """The command was not run. The message is one sentence for the job's owner."""
 
 
+class Events:
+    """Wakes the wrapper when a child ends, when SIGTERM comes, and when there is output; by nothing else.
+
+    SIGTERM by itself means nothing: a machine that shuts down sends it to the job as well. It makes us look for `stop`.
+    It is heard from the beginning on, because whoever reads `started` may send it.
+    """
+
+    def __init__(self) -> None:
+        self._wakeup, waking = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._poller = select.poll()
+        self._poller.register(self._wakeup, select.POLLIN)
+        signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+
+    def watch(self, output: int) -> None:
+        self._poller.register(output, select.POLLIN)
+
+    def forget(self, output: int) -> None:
+        self._poller.unregister(output)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for one of them, at most so long; true if it is output."""
+        ready = [descriptor for descriptor, _ in self._poller.poll(seconds * 1000 + 1)]
+        if self._wakeup in ready:
+            os.read(self._wakeup, 512)
+            ready.remove(self._wakeup)
+        return bool(ready)
+
+
 class Run:
     """The command, from its first process to the last one that it left behind."""
 
-    def __init__(self, directory: int, spec: Spec) -> None:
+    def __init__(self, directory: int, spec: Spec, events: Events) -> None:
         self._directory = directory
         self._spec = spec
+        self._events = events
         self._cgroups = Cgroups(spec)
         self._log = CappedLog(directory, spec.log_limit)
         self._output = -1
@@ -206,7 +241,6 @@ class Run:
         self._kill_at = float("inf")
         self._stopped: str | None = None
         self._ran_out_of_memory = False
-        self._wakeup, self._poller = _hear_signals()
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def begin(self, evidence: Evidence) -> None:
@@ -240,7 +274,7 @@ class Run:
         self._started_at = boottime()
         os.write(begin, b"!")
         os.close(begin)
-        self._poller.register(self._output, select.POLLIN)
+        self._events.watch(self._output)
         said = b""
         while part := os.read(failed, 4096):
             said += part
@@ -254,7 +288,8 @@ class Run:
         A command that was asked to end has the time for it until its last process is gone, not only its first one.
         """
         while True:
-            self._wait_for_something(self._seconds_to_wait())
+            if self._events.wait(self._seconds_to_wait()):
+                self._take_output(MOVES_PER_ROUND)
             none_left = self._reap()
             if none_left or (self._status is not None and self._stopped is None):
                 return
@@ -271,19 +306,12 @@ class Run:
         due_at = min(self._kill_at, self._started_at + self._spec.time_limit if self._stopped is None else float("inf"))
         return min(HEARTBEAT_SECONDS, max(0.0, due_at - boottime()))
 
-    def _wait_for_something(self, seconds: float) -> None:
-        for descriptor, _ in self._poller.poll(seconds * 1000 + 1):
-            if descriptor == self._wakeup:
-                os.read(self._wakeup, 512)
-            else:
-                self._take_output(MOVES_PER_ROUND)
-
     def _take_output(self, moves: int) -> None:
         """Move what was printed into the log, up to so many times."""
         for _ in range(moves):
             try:
                 if not self._log.take(self._output):
-                    self._poller.unregister(self._output)
+                    self._events.forget(self._output)
                     return
             except BlockingIOError:
                 return
@@ -348,7 +376,8 @@ class Run:
                 send(pid, start_ticks, signal.SIGKILL)
             if self._reap():
                 break
-            self._wait_for_something(min(0.005 * 2**rounds, 0.2))
+            if self._events.wait(min(0.005 * 2**rounds, 0.2)):
+                self._take_output(MOVES_PER_ROUND)
             rounds += 1
         return True
 
@@ -386,22 +415,6 @@ class Run:
             return b"exit-code" in os.read(self._sandbox_says, 4096)
         except BlockingIOError:
             return False
-
-
-def _hear_signals() -> tuple[int, select.poll]:
-    """Be woken by the end of a child and by SIGTERM; hear nothing else that can be ignored.
-
-    SIGTERM by itself means nothing: a machine that shuts down sends it to the job as well. It makes us look for `stop`.
-    """
-    wakeup, waking = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    poller = select.poll()
-    poller.register(wakeup, select.POLLIN)
-    return wakeup, poller
 
 
 def _become_the_command(

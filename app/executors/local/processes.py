@@ -1,0 +1,112 @@
+"""Processes of runs, as the executor sees them from outside: who they are, and how to be rid of them.
+
+The wrapper does all of this for its own run. It is needed here for runs whose wrapper was killed.
+"""
+
+import json
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, Signals
+from uuid import UUID
+
+from app.executors.local import wrapper
+
+RUN_ID_VARIABLE = b"GTM_RUN_ID="
+KILL_INTERVAL_SECONDS = 0.05
+
+
+def boot_id() -> str:
+    """Of the machine since it was last started."""
+    return wrapper.boot_id()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process, and no other one that is given its number later."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+def identity(pid: int) -> ProcessIdentity | None:
+    """Who has this pid now; None: nobody."""
+    now = wrapper.process_identity(pid)
+    return None if now is None else ProcessIdentity(pid, now[1], boot_id())
+
+
+def signal_process(pid: int, start_ticks: int, boot_id_then: str, signal: Signals) -> bool:
+    """Signal this process, and no other one that has its pid now; false if it is gone."""
+    return boot_id_then == boot_id() and wrapper.send(pid, start_ticks, signal)
+
+
+def run_of(pid: int) -> UUID | None:
+    """The run that a process belongs to by its environment; None also for processes that we may not look into."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return next((UUID(_run_id(variable)) for variable in variables if variable.startswith(RUN_ID_VARIABLE)), None)
+    except (OSError, ValueError):
+        return None
+
+
+def _run_id(variable: bytes) -> str:
+    return variable.removeprefix(RUN_ID_VARIABLE).decode("ascii")
+
+
+def pids_of(run_ids: Collection[UUID]) -> Mapping[UUID, Collection[int]]:
+    """The processes of several runs, by their environment, in one look at all there are."""
+    found: dict[UUID, list[int]] = {run_id: [] for run_id in run_ids}
+    if found:
+        for pid in wrapper.processes():
+            if (run_id := run_of(pid)) in found:
+                found[run_id].append(pid)
+    return found
+
+
+def processes_of(run_id: UUID, cgroups: Iterable[str] = ()) -> set[ProcessIdentity]:
+    """All living processes that are proved to belong to a run: by its cgroups, by their environment, by descent."""
+    boot = boot_id()
+    roots = {pid for cgroup in cgroups for pid in wrapper.cgroup_members(cgroup)}
+    roots |= {pid for pid in wrapper.processes() if run_of(pid) == run_id}
+    roots.discard(os.getpid())
+    found = {(pid, now[1]) for pid in roots if (now := wrapper.process_identity(pid)) is not None}
+    for pid in roots:
+        found.update(wrapper.descendants(pid))
+    return {ProcessIdentity(pid, start_ticks, boot) for pid, start_ticks in found}
+
+
+def leftovers(directory: Path) -> set[ProcessIdentity]:
+    """What still lives of a run whose wrapper is dead."""
+    return processes_of(UUID(directory.name), _cgroups(directory))
+
+
+def kill_leftovers(directory: Path, patience_seconds: float) -> bool:
+    """SIGKILL to all that is left of a run whose wrapper is dead, until nothing is; false if something survives."""
+    cgroups = _cgroups(directory)
+    give_up_at = time.monotonic() + patience_seconds
+    while True:
+        for cgroup in cgroups:
+            wrapper.kill_cgroup(cgroup)
+        left = processes_of(UUID(directory.name), cgroups)
+        if not left:
+            break
+        for process in left:
+            wrapper.send(process.pid, process.start_ticks, SIGKILL)
+        if time.monotonic() > give_up_at:
+            return False
+        time.sleep(KILL_INTERVAL_SECONDS)
+    for cgroup in cgroups:
+        wrapper.remove_cgroup(cgroup)
+    return True
+
+
+def _cgroups(directory: Path) -> list[str]:
+    """The run's groups as its wrapper noted them; only those that bear its name, whoever wrote the note."""
+    try:
+        noted = json.loads((directory / "child.json").read_bytes())["cgroups"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [path for path in noted if Path(path).name == directory.name and Path(path).is_dir()]
