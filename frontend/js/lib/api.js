@@ -11,6 +11,7 @@ const NEWLINE = 0x0a;
 /** @typedef {import("../api.d.ts").components["schemas"]} Schemas */
 /** @typedef {Schemas["UserRead"]} User */
 /** @typedef {Schemas["TokenRead"]} Token */
+/** @typedef {Pick<Token, "executor" | "places_gpus" | "jobs_run_as_service" | "clock_rate">} Engine */
 /** @typedef {Record<string, string | number | boolean | readonly (string | number)[] | null | undefined>} Query */
 /** @typedef {{ method?: string, query?: Query, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Options */
 
@@ -38,7 +39,8 @@ export class Problem extends Error {
 let token = null;
 /** @type {User | null} */
 let user = null;
-let rate = 1;
+/** @type {Engine} until the service has told */
+let engine = { executor: "", places_gpus: true, jobs_run_as_service: false, clock_rate: 1 };
 /** @type {Promise<void> | null} */
 let refreshing = null;
 const otherTabs = new BroadcastChannel("gtm.session");
@@ -55,9 +57,9 @@ export function signedIn() {
   return user;
 }
 
-/** How many seconds of a run pass in one of ours: other than one only where runs are simulated. */
-export function clockRate() {
-  return rate;
+/** What runs the jobs here, and how: what every page may have to know of it. */
+export function engineHere() {
+  return engine;
 }
 
 /** Whether an admin was signed in here last: what to show until the service has said who it is. It opens nothing. */
@@ -335,7 +337,7 @@ function reload() {
 function keep(answer) {
   token = { value: answer.access_token, renewAt: Date.now() + answer.expires_in * 1000 - EXPIRY_MARGIN_MS };
   user = answer.user;
-  rate = answer.clock_rate;
+  engine = answer;
   return answer.user;
 }
 

@@ -1,5 +1,5 @@
 // What several pages say about a job, and what people can do to it. Which actions there are is the service's to say.
-import { call, clockRate, get } from "./api.js";
+import { call, engineHere, get } from "./api.js";
 import { ask, field } from "./form.js";
 import { html, icon, nothing } from "./html.js";
 import { ago, duration, hours, joined, number, percent, t } from "./i18n.js";
@@ -10,7 +10,7 @@ import { pageUrl, toast, toastProblem } from "./shell.js";
 /** @typedef {Job["status"]} Status */
 /** @typedef {Job["actions"][number]} Action */
 
-// locale keys: job.status.* job.action.* job.toast.* reject.preset.* history.*
+// locale keys: job.status.* job.action.* job.toast.* reject.preset.* history.* engine.* trust.* trust.*_text
 /** @type {Record<Status, string>} */
 const STATUS_ICONS = {
   PENDING: "hourglass-split",
@@ -21,8 +21,12 @@ const STATUS_ICONS = {
   REJECTED: "x-circle-fill",
   CANCELLED: "slash-circle",
 };
+/** Where the reason of waiting says more than the status. @type {Record<string, string>} */
+const FURTHER_ICONS = { CANCELLING: "stop-circle", IN_ENGINE_QUEUE: "list-task" };
 /** @type {Record<Action, string>} */
 const ACTION_ICONS = { approve: "check-lg", reject: "x-lg", start: "play-fill", cancel: "stop-circle" };
+/** The engines that have a name of their own in our languages. */
+const ENGINES = new Set(["simulated", "local", "slurm"]);
 const REJECT_PRESETS = ["too_long", "too_many_gpus", "unclear", "wrong_type", "policy"];
 
 /** The service tells of so many people at once. */
@@ -37,9 +41,9 @@ export const FINISHED = /** @type {const} */ (["COMPLETED", "FAILED", "REJECTED"
  * @param {Pick<Job, "status"> & Partial<Pick<Job, "wait_reason">>} job
  */
 export function statusBadge({ status, wait_reason }) {
-  const isEnding = wait_reason === "CANCELLING";
+  const further = wait_reason ? FURTHER_ICONS[wait_reason] : undefined;
   return html`<span class="status status-${status.toLowerCase()}">
-    ${icon(isEnding ? "stop-circle" : STATUS_ICONS[status])}${t(isEnding ? "job.status.CANCELLING" : `job.status.${status}`)}
+    ${icon(further ?? STATUS_ICONS[status])}${t(`job.status.${further ? wait_reason : status}`)}
   </span>`;
 }
 
@@ -67,10 +71,57 @@ export function jobSentence(job) {
     return t("job.sentence.running", { since: ago(job.started_at), left: timeLeft(job) });
   }
   if (job.wait_reason === "AWAITING_DECISION") return t("job.sentence.pending", { since: ago(job.created_at) });
+  if (job.wait_reason === "IN_ENGINE_QUEUE") {
+    const begins = comingStart(job);
+    return begins
+      ? t("job.sentence.queued", { text: job.reason_text ?? "", begins: ago(begins) })
+      : (job.reason_text ?? "");
+  }
   const since = job.finished_at ?? job.decided_at ?? job.created_at;
   return job.reason_text
     ? t("job.sentence.since", { text: job.reason_text.replace(/\.$/, ""), since: ago(since) })
     : "";
+}
+
+/**
+ * When the engine expects to begin it; an expectation that has passed says nothing.
+ * @param {Pick<Job, "expected_start_at">} job
+ */
+export function comingStart({ expected_start_at: moment }) {
+  return moment && new Date(moment) > new Date() ? moment : null;
+}
+
+/**
+ * An engine by its name in the reader's language, with the word by which settings and commands know it.
+ * @param {string} code
+ */
+export function engineName(code) {
+  const known = html`<code dir="ltr">${code}</code>`;
+  return ENGINES.has(code) ? html`${t(`engine.${code}`)} ${known}` : known;
+}
+
+/**
+ * The word for an action here: where the engine has a queue, to start a job is to hand it over.
+ * @template {string} Word
+ * @param {Word} action
+ */
+export function wordFor(action) {
+  return action === "start" && !engineHere().places_gpus ? "hand_over" : action;
+}
+
+/**
+ * Where jobs run as the service's own user, that is said as long as it is so; nobody can click it away.
+ * @param {"admin" | "submit"} reader whom it is said to
+ */
+export function trustWarning(reader) {
+  if (!engineHere().jobs_run_as_service) return nothing;
+  return html`<div class="notice notice-warning" role="note">
+    ${icon("exclamation-triangle")}
+    <div>
+      <p><strong>${t(`trust.${reader}`)}</strong></p>
+      <p>${t(`trust.${reader}_text`)}</p>
+    </div>
+  </div>`;
 }
 
 /**
@@ -81,7 +132,7 @@ export function jobSentence(job) {
 export function runSeconds({ started_at, finished_at }, now = new Date()) {
   if (!started_at) return 0;
   const end = finished_at ? new Date(finished_at) : now;
-  return Math.max(0, (end.getTime() - new Date(started_at).getTime()) / 1000) * clockRate();
+  return Math.max(0, (end.getTime() - new Date(started_at).getTime()) / 1000) * engineHere().clock_rate;
 }
 
 /**
@@ -167,20 +218,21 @@ export function actionButtons(job, done) {
  * @param {{ isInList?: boolean }} [how]
  */
 export function actionButton(action, job, onClick, { isInList = false } = {}) {
-  const label = isInList ? t(ACTION_TITLES[action], { name: job.name }) : nothing;
+  const label = isInList ? t(ACTION_TITLES[wordFor(action)], { name: job.name }) : nothing;
   return html`<button type="button" class="button ${BUTTON_STYLES[action]} ${isInList ? "button-small" : ""}"
     aria-label=${label} data-action=${action} @click=${onClick}>
-    ${icon(ACTION_ICONS[action])}${t(`job.action.${action}`)}
+    ${icon(ACTION_ICONS[action])}${t(`job.action.${wordFor(action)}`)}
   </button>`;
 }
 
 /** @type {Record<Action, string>} */
 const BUTTON_STYLES = { approve: "button-primary", start: "button-primary", reject: "", cancel: "button-danger-quiet" };
-/** @type {Record<Action, string>} */
+/** @type {Record<Action | "hand_over", string>} */
 const ACTION_TITLES = {
   approve: "approve.title",
   reject: "reject.title",
   start: "start.title",
+  hand_over: "hand_over.title",
   cancel: "cancel.title",
 };
 
@@ -198,7 +250,9 @@ export async function act(action, job, done) {
   underWay.add(job.id);
   const changed = await { approve, reject, start, cancel }[action](job).finally(() => underWay.delete(job.id));
   if (!changed) return;
-  toast(html`${t(`job.toast.${action}`, { name: job.name })} <a href=${jobUrl(job)}>${t("job.toast.show")}</a>`);
+  toast(
+    html`${t(`job.toast.${wordFor(action)}`, { name: job.name })} <a href=${jobUrl(job)}>${t("job.toast.show")}</a>`,
+  );
   done(changed);
 }
 
@@ -320,7 +374,7 @@ export function noteField(id, label, hint, name = "note") {
  * @param {Job} job
  */
 function timeLeft(job) {
-  return duration((job.estimated_hours * 3600 - runSeconds(job)) / clockRate());
+  return duration((job.estimated_hours * 3600 - runSeconds(job)) / engineHere().clock_rate);
 }
 
 /**

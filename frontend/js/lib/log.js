@@ -4,7 +4,7 @@ import { html, icon, nothing, render } from "./html.js";
 import { bytes, joined, t } from "./i18n.js";
 import { toastProblem } from "./shell.js";
 
-/** @typedef {"loading" | "live" | "paused" | "broken" | "over"} State */
+/** @typedef {"loading" | "live" | "paused" | "broken" | "unreadable" | "over"} State */
 /** @typedef {{ element: HTMLElement, text: Text, start: number, end: number, lines: number, found: StaticRange[] }} Block */
 /** @typedef {{ jobId: number, name: string, isOver: boolean, hasEnded: () => Promise<boolean>, whenComplete: () => void }} Facts
  *    `hasEnded` asks whether the job is final, once its log seems to be; `whenComplete` is told that nothing will follow
@@ -210,6 +210,8 @@ class LogView {
   #isOver;
   #hasBegun = false;
   #attempt = 0;
+  /** Why it cannot be read, in the service's words. */
+  #obstacle = "";
   /** The lines that came while the reader was elsewhere. */
   #unseen = 0;
   #scrolledTo = 0;
@@ -251,7 +253,10 @@ class LogView {
   /** The job is final: what is left of its log comes soon. */
   settle() {
     this.#isOver = true;
-    setTimeout(() => this.reconnect(), END_GRACE_MS);
+    setTimeout(() => {
+      this.reconnect();
+      this.#goOn();
+    }, END_GRACE_MS);
   }
 
   /** Ask again from where it stands. */
@@ -291,12 +296,27 @@ class LogView {
         if (!this.#isOver) await wait(1_000);
       } catch (error) {
         if (this.#reading?.signal.aborted) continue;
+        if (error instanceof Problem && error.code === "log-unavailable") {
+          await this.#tellAndWait(error.detail);
+          continue;
+        }
         if (error instanceof Problem && error.status >= 400 && error.status < 500) return; // It is not ours to read.
         this.#attempt += 1;
         this.#setState("broken");
         await wait(Math.min(SLOWEST_RETRY_MS, 500 * 2 ** this.#attempt));
       }
     }
+  }
+
+  /**
+   * To ask again and again is no use: it is asked again when the job ends, or somebody wants it.
+   * @param {string} obstacle
+   */
+  async #tellAndWait(obstacle) {
+    this.#obstacle = obstacle;
+    this.#setState("unreadable");
+    if (this.#isOver) this.#facts.whenComplete();
+    await new Promise((resolve) => this.#waiting.add(() => resolve(null)));
   }
 
   /** One answer to its end. What was read before stays read, so that the next answer goes on where this one broke. */
@@ -394,8 +414,9 @@ class LogView {
 
   #draw() {
     this.#scroller.classList.toggle("log-wrapped", this.#isWrapped);
+    const [isUnreadable, isShown] = [this.#state === "unreadable", this.#text.next > 0];
     render(
-      html`<div class="toolbar log-tools">
+      html`<div class="toolbar log-tools" ?hidden=${isUnreadable && !isShown}>
           <div>${this.#searchTools()}</div>
           <div>
             ${this.#facts.isOver || this.#state === "over" ? nothing : this.#liveTools()}
@@ -404,19 +425,30 @@ class LogView {
           </div>
         </div>
         ${this.#earlier()}
-        <div class="log-frame">
-          <p class="log-empty" ?hidden=${this.#text.next > 0 || this.#state === "loading"}>
+        <div class="log-frame" ?hidden=${isUnreadable && !isShown}>
+          <p class="log-empty" ?hidden=${isShown || isUnreadable || this.#state === "loading"}>
             ${t(this.#state === "over" ? "log.empty" : "log.empty_yet")}
           </p>
           <button type="button" class="button button-small log-unseen" ?hidden=${this.#unseen === 0} @click=${() => this.#setFollowing(true)}>
             ${icon("chevron-down")}${t("log.unseen", { count: this.#unseen })}
           </button>
         </div>
+        ${isUnreadable ? this.#obstacleNotice() : nothing}
         <p class="log-state small soft">
-          ${joined([t(`log.state.${this.#state}`), this.#text.next > 0 ? html`<bdi>${bytes(this.#text.next)}</bdi>` : nothing])}
+          ${joined([t(`log.state.${this.#state}`), isShown ? html`<bdi>${bytes(this.#text.next)}</bdi>` : nothing])}
         </p>`,
       this.#place,
     );
+  }
+
+  #obstacleNotice() {
+    return html`<div class="notice notice-warning log-obstacle" role="status">
+      ${icon("exclamation-triangle")}
+      <p class="people-text">${this.#obstacle}</p>
+      <button type="button" class="button button-small" @click=${() => this.#goOn()}>
+        ${icon("arrow-clockwise")}${t("error.retry")}
+      </button>
+    </div>`;
   }
 
   #searchTools() {

@@ -14,6 +14,7 @@ import {
   requestOf,
   statusBadge,
   timeShare,
+  trustWarning,
 } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
 import { copy, onTick, problemPanel, startPage, toast } from "../lib/shell.js";
@@ -24,7 +25,7 @@ import { copy, onTick, problemPanel, startPage, toast } from "../lib/shell.js";
 const SHOWN_JOBS = 8;
 const CHECK_AFTER_MS = 350;
 
-await startPage("dashboard");
+const reader = await startPage("dashboard");
 /** @type {Job[]} */
 let active = [];
 /** @type {Schemas["QuotaRead"] | null} */
@@ -32,6 +33,7 @@ let quota = null;
 /** @type {Schemas["GpuTypeRead"][]} */
 let types = [];
 
+if (reader.is_admin) render(trustWarning("admin"), place("#notices"));
 await load();
 if (quota) await showForm();
 reloadOn(() => true, load);
@@ -155,6 +157,7 @@ async function showForm() {
 function submitForm() {
   return html`<form id="submit-form" class="form-stack">
     <div class="form-problem" hidden></div>
+    ${trustWarning("submit")}
     ${field({
       id: "name",
       label: t("job.name"),
@@ -164,6 +167,7 @@ function submitForm() {
     ${field({
       id: "gpu_type",
       label: t("job.gpu_type"),
+      hint: types.some(({ name }) => name === "CPU") ? t("submit.cpu_hint") : nothing,
       control: html`<select class="form-select" id="gpu_type" name="gpu_type" required aria-describedby="gpu_type-hint gpu_type-error">
         ${types.map(({ name, free, total }) => html`<option value=${name}>${t("submit.type_option", { name, free, total })}</option>`)}
       </select>`,

@@ -3,7 +3,7 @@ import { call, get, Problem } from "../lib/api.js";
 import { ask, field } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, agoTime, bytes, compare, explain, fullTime, joined, list, number, personName, t } from "../lib/i18n.js";
-import { jobLink } from "../lib/jobs.js";
+import { engineName, jobLink, trustWarning } from "../lib/jobs.js";
 import { liveState, reloadOn } from "../lib/live.js";
 import { copy, onTick, problemPanel, startPage, toast, toastProblem } from "../lib/shell.js";
 
@@ -24,15 +24,14 @@ const STATE_ICONS = {
   RETIRED: "dash-circle",
 };
 const STATES = /** @type {State[]} */ (Object.keys(STATE_ICONS));
-/** @type {readonly State[]} */
-const IN_SERVICE = ["FREE", "BUSY", "CONTENDED"];
-/** @type {readonly State[]} */
-const RESUMABLE = ["DRAINING", "DRAINED", "QUARANTINED"];
 const SIMULATED = "simulated";
+/** By engine: how a node of it is drained. @type {Record<string, (node: string) => string>} */
+const DRAIN_COMMANDS = { slurm: (node) => `scontrol update NodeName=${node} State=DRAIN Reason="…"` };
 
 await startPage("fleet", { forAdmins: true });
 /** @type {Gpu[] | null} */
 let fleet = null;
+render(trustWarning("admin"), place("#notices"));
 
 await load();
 document.querySelector(".gpu-details")?.scrollIntoView({ block: "center" });
@@ -75,12 +74,13 @@ function drawTypes(gpus) {
 function typeTile(type, members) {
   const total = members.length;
   const free = members.filter(({ state }) => state === "FREE").length;
-  const busy = members.filter(({ job }) => job).length;
+  const busy = members.filter(({ job, state }) => job || state === "BUSY").length;
   const out = total - free - busy;
+  const memory = Math.max(...members.map(({ memory_bytes }) => memory_bytes));
   return html`<button type="button" class="fleet-type" aria-pressed=${chosen("type") === type} @click=${() => choose("type", type)}>
     <span class="fleet-type-head">
       <span class="fleet-type-name" dir="ltr">${type}</span>
-      <span class="small soft">${t("fleet.type_memory", { memory: bytes(members[0]?.memory_bytes ?? 0) })}</span>
+      ${memory ? html`<span class="small soft">${t("fleet.type_memory", { memory: bytes(memory) })}</span>` : nothing}
     </span>
     <span><span class="figure digits">${number(free)}</span> <span class="soft">${t("fleet.free_of", { count: total })}</span></span>
     <svg class="quota-bar" aria-hidden="true" focusable="false" viewBox="0 0 ${total} 1" preserveAspectRatio="none">
@@ -155,8 +155,8 @@ function drawNodes(gpus) {
 
 /** @param {Node} node */
 function nodeCard({ name, gpus, shown }) {
-  const drainable = gpus.filter(({ state }) => IN_SERVICE.includes(state));
-  const resumable = gpus.filter(({ state }) => state === "DRAINED" || state === "DRAINING");
+  const drainable = gpus.filter(({ actions }) => actions.includes("drain"));
+  const resumable = gpus.filter(({ actions, state }) => actions.includes("resume") && state !== "QUARANTINED");
   const open = shown.find((gpu) => String(gpu.id) === chosen("gpu"));
   return html`<div class="card-header">
       <div class="node-title">
@@ -187,6 +187,7 @@ function nodeCard({ name, gpus, shown }) {
 
 /** @param {Gpu} gpu */
 function slot(gpu) {
+  const note = gpu.drain_reason ?? gpu.offline_reason;
   return html`<button type="button" class="gpu-select" aria-expanded=${String(gpu.id) === chosen("gpu")} @click=${() => choose("gpu", String(gpu.id))}>
       <span class="gpu-index">${t("fleet.gpu", { index: gpu.index })}</span>
       <span class="gpu-state">${icon(STATE_ICONS[gpu.state])}${t(`fleet.state.${gpu.state}`)}</span>
@@ -196,7 +197,7 @@ function slot(gpu) {
         ? html`<span class="gpu-job">${jobLink(gpu.job)}<span class="soft truncate">${personName(gpu.job.owner)}</span></span>`
         : nothing
     }
-    ${gpu.drain_reason && !gpu.job ? html`<span class="gpu-note soft" dir="auto">${gpu.drain_reason}</span>` : nothing}`;
+    ${note && !gpu.job ? html`<span class="gpu-note soft" dir="auto">${note}</span>` : nothing}`;
 }
 
 /** @param {Gpu} gpu */
@@ -210,32 +211,46 @@ function details(gpu) {
       </div>
       <button type="button" class="button-quiet button-icon" aria-label=${t("fleet.close")} @click=${() => close(gpu)}>${icon("x-lg")}</button>
     </div>
-    <p class="small">${t(`fleet.means.${gpu.state}`)}</p>
+    <p class="small">${gpu.state === "BUSY" && !gpu.job ? t("fleet.busy_elsewhere") : t(`fleet.means.${gpu.state}`)}</p>
     <dl class="facts">
       ${gpu.job ? html`<dt>${t("fleet.job")}</dt><dd>${joined([jobLink(gpu.job), personName(gpu.job.owner)])}</dd>` : nothing}
       ${gpu.drained_at ? outOfService(gpu) : nothing}
-      <dt>${t("fleet.type")}</dt><dd>${joined([html`<span dir="ltr">${gpu.gpu_type}</span>`, bytes(gpu.memory_bytes)])}</dd>
+      ${gpu.offline_reason ? html`<dt>${t("fleet.offline_reason")}</dt><dd><bdi>${gpu.offline_reason}</bdi></dd>` : nothing}
+      <dt>${t("fleet.type")}</dt>
+      <dd>${joined([html`<span dir="ltr">${gpu.gpu_type}</span>`, gpu.memory_bytes ? bytes(gpu.memory_bytes) : t("fleet.memory_unknown")])}</dd>
       <dt>${t("fleet.uuid")}</dt>
       <dd>
         <code dir="ltr">${gpu.uuid}</code>
         <button type="button" class="button-quiet button-small" aria-label=${t("fleet.copy_uuid")} @click=${() => copy(gpu.uuid)}>${icon("copy")}</button>
       </dd>
-      <dt>${t("fleet.executor")}</dt><dd><span dir="ltr">${gpu.executor}</span></dd>
+      <dt>${t("fleet.executor")}</dt><dd>${engineName(gpu.executor)}</dd>
       <dt>${t("fleet.last_seen")}</dt><dd>${agoTime(gpu.last_seen_at)}</dd>
     </dl>
     <div class="page-header-actions">
       ${
-        IN_SERVICE.includes(gpu.state)
+        gpu.actions.includes("drain")
           ? html`<button type="button" class="button" @click=${() => drain(gpu)}>${icon("tools")}${t("fleet.drain")}</button>`
           : nothing
       }
       ${
-        RESUMABLE.includes(gpu.state)
+        gpu.actions.includes("resume")
           ? html`<button type="button" class="button button-primary" @click=${() => resume(gpu)}>${icon("play-circle")}${t("fleet.resume")}</button>`
           : nothing
       }
+      ${gpu.actions.length === 0 && gpu.state !== "RETIRED" ? notOurs(gpu) : nothing}
     </div>
   </div>`;
+}
+
+/**
+ * Where it is drained and resumed instead.
+ * @param {Gpu} gpu
+ */
+function notOurs({ executor, node }) {
+  const command = DRAIN_COMMANDS[executor]?.(node);
+  return html`<p class="small soft">
+    ${t("fleet.not_ours")} ${command ? html`<code dir="ltr">${command}</code>` : nothing}
+  </p>`;
 }
 
 /** @param {Gpu} gpu */

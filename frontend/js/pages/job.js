@@ -4,6 +4,8 @@ import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, dateTime, duration, fullTime, hours, joined, t } from "../lib/i18n.js";
 import {
   actionButtons,
+  comingStart,
+  engineName,
   FINISHED,
   gpusAsked,
   jobSentence,
@@ -93,20 +95,20 @@ async function load() {
   events = history;
   waiting = wait;
   draw();
-  if (found.run_id) showRun(found);
+  if (hasBegun(found)) showRun(found);
   if (isFinal() && !wasFinal) log?.settle();
   measure?.();
 }
 
 /**
- * Once there is a run: its log at once, and what its GPUs do when that comes into view.
- * @param {Job} job
+ * Once it runs: its log at once, and what its GPUs do when that comes into view.
+ * @param {Job} begun
  */
-function showRun(job) {
+function showRun(begun) {
   if (log) return;
   log = showLog(place("#log"), {
     jobId: id,
-    name: job.name,
+    name: begun.name,
     isOver: isFinal(),
     async hasEnded() {
       await load();
@@ -123,10 +125,20 @@ function showRun(job) {
     if (!entry?.isIntersecting) return;
     sight.disconnect();
     const { showUtilisation } = await import("../lib/utilisation.js");
-    measure = () => showUtilisation(place("#utilisation-chart"), id);
+    measure = async () => {
+      if (job) await showUtilisation(place("#utilisation-chart"), job);
+    };
     await measure();
   });
   sight.observe(place("#utilisation"));
+}
+
+/**
+ * In an engine's queue it has a run already, of which there is nothing to see.
+ * @param {Job} job
+ */
+function hasBegun({ run_id, started_at }) {
+  return run_id !== null && started_at !== null;
 }
 
 function isFinal() {
@@ -163,8 +175,9 @@ function draw() {
   if (!job) return;
   render(nothing, place("#instead"));
   place("#job").hidden = false;
-  place("#columns").classList.toggle("columns", job.run_id !== null);
-  place("#run").hidden = job.run_id === null;
+  place("#columns").classList.toggle("columns", hasBegun(job));
+  place("#run").hidden = !hasBegun(job);
+  if (job.gpu_type === "CPU") place("#utilisation-title").textContent = t("utilisation.cpu_title");
   place("#got").hidden = job.run_id === null;
   document.title = t("app.page_title", { page: job.name });
   drawHeadline(job);
@@ -200,10 +213,10 @@ function drawNow() {
   if (!job) return;
   render(
     html`<h2 class="visually-hidden" id="now-title">${t("job.now")}</h2>
-      ${waiting?.text && waiting.since ? wait(waiting.text, waiting.since) : html`<p class="job-sentence">${jobSentence(job)}</p>`}
+      ${waiting?.text && waiting.since ? wait(waiting.text, waiting.since, comingStart(waiting)) : html`<p class="job-sentence">${jobSentence(job)}</p>`}
       ${job.status === "RUNNING" ? progress(job) : nothing} ${job.status === "FAILED" ? failure(job) : nothing}
       ${
-        job.executor === "simulated" && job.run_id
+        job.executor === "simulated" && hasBegun(job)
           ? html`<p class="small soft">${icon("info-circle")} ${t("job.simulated")}</p>`
           : nothing
       }`,
@@ -214,9 +227,11 @@ function drawNow() {
 /**
  * @param {string} text
  * @param {string} since
+ * @param {string | null} begins
  */
-function wait(text, since) {
+function wait(text, since, begins) {
   return html`<p class="job-sentence">${text}</p>
+    ${begins ? html`<p class="job-begins">${icon("clock-history")} ${t("job.begins", { date: dateTime(begins), ago: ago(begins) })}</p>` : nothing}
     <p class="small soft">${t("job.waits_since", { date: dateTime(since), ago: ago(since) })}</p>`;
 }
 
@@ -268,12 +283,13 @@ function drawFacts(job) {
   );
   render(
     html`<dl class="facts">
-      ${fact(t("job.gpus"), job.gpus.length > 0 ? gpusHeld(job) : t("job.no_gpus_yet"))}
+      ${fact(t("job.gpus"), gpusOf(job) ?? t("job.no_gpus_yet"))}
       ${job.started_at ? fact(t("job.started"), fullTime(job.started_at)) : nothing}
       ${job.finished_at ? fact(t("job.finished"), fullTime(job.finished_at)) : nothing}
       ${job.started_at && job.finished_at ? fact(t("job.ran_for"), duration(runSeconds(job))) : nothing}
       ${job.finished_at ? fact(t("job.charged"), hours(job.charged_gpu_hours)) : nothing}
-      ${job.executor ? fact(t("job.executor"), html`<code dir="ltr">${job.executor}</code>`) : nothing}
+      ${job.executor ? fact(t("job.executor"), engineName(job.executor)) : nothing}
+      ${job.engine_job_id ? fact(t("job.engine_job_id"), copyable(job.engine_job_id)) : nothing}
       ${job.run_id ? fact(t("job.run_id"), html`<code class="small" dir="ltr">${job.run_id}</code>`) : nothing}
     </dl>`,
     place("#got-facts"),
@@ -297,14 +313,27 @@ function decision({ decided_by, decided_at, decision_note, status }) {
     ${decision_note ? html`<blockquote class="people-text" dir="auto">${decision_note}</blockquote>` : nothing}`;
 }
 
-/** @param {Job} job */
-function gpusHeld({ gpus }) {
-  const nodes = [...new Set(gpus.map(({ node }) => node))];
+/** @param {string} text */
+function copyable(text) {
+  return html`<code dir="ltr">${text}</code>
+    <button type="button" class="button-quiet button-small" aria-label=${t("job.copy_number")} @click=${() => copy(text)}>${icon("copy")}</button>`;
+}
+
+/**
+ * By nodes: those that we gave it, or those that the engine did, as in `n1:0,1 n2:3`.
+ * @param {Job} job
+ */
+function gpusOf({ gpus, placement }) {
+  /** @type {Map<string, string[]>} */
+  const indexes = new Map();
+  for (const { node, index } of gpus) indexes.set(node, [...(indexes.get(node) ?? []), String(index)]);
+  for (const part of gpus.length === 0 && placement ? placement.split(" ") : []) {
+    const [node = "", chosen = ""] = part.split(":");
+    indexes.set(node, chosen.split(",").filter(Boolean));
+  }
+  if (indexes.size === 0) return null;
   return html`<ul class="plain-list">
-    ${nodes.map((node) => {
-      const indexes = gpus.filter((gpu) => gpu.node === node).map(({ index }) => String(index));
-      return html`<li><code dir="ltr">${node}: ${indexes.join(", ")}</code></li>`;
-    })}
+    ${[...indexes].map(([node, chosen]) => html`<li><code dir="ltr">${chosen.length > 0 ? `${node}: ${chosen.join(", ")}` : node}</code></li>`)}
   </ul>`;
 }
 

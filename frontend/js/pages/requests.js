@@ -18,6 +18,7 @@ import {
   rejectReason,
   statusBadge,
   timeShare,
+  wordFor,
 } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
 import {
@@ -251,7 +252,7 @@ function drawTabs() {
           tab,
         ) => html`<a class="tab" href=${addressOf({ ...wish, tab })} aria-current=${tab === wish.tab ? "page" : nothing}
           @click=${(/** @type {MouseEvent} */ event) => followTab(event, tab)}>
-          ${t(`requests.tab.${tab}`)}<span class="tab-count">${counts ? number(countOf(TABS[tab])) : ""}</span>
+          ${t(`requests.tab.${wordFor(tab)}`)}<span class="tab-count">${counts ? number(countOf(TABS[tab])) : ""}</span>
         </a>`,
       )}
     </nav>`,
@@ -401,13 +402,13 @@ function bulkButton(decision, chosen) {
   const count = chosen.filter(({ actions }) => actions.includes(decision)).length;
   if (count === 0) return nothing;
   return html`<button type="button" class="button button-small ${decision === "reject" ? "" : "button-primary"}" data-bulk=${decision}
-    @click=${() => decideOnSelected(decision)}>${t(`requests.bulk.${decision}`, { count })}</button>`;
+    @click=${() => decideOnSelected(decision)}>${t(`requests.bulk.${wordFor(decision)}`, { count })}</button>`;
 }
 
 /** @param {(keyof typeof KEYS)[]} [keys] */
 function keyHints(keys = /** @type {(keyof typeof KEYS)[]} */ (Object.keys(KEYS))) {
   return keys.map(
-    (key) => html`<span class="key-hint"><kbd dir="ltr">${key}</kbd> ${t(`requests.key.${KEYS[key]}`)}</span>`,
+    (key) => html`<span class="key-hint"><kbd dir="ltr">${key}</kbd> ${t(`requests.key.${wordFor(KEYS[key])}`)}</span>`,
   );
 }
 
@@ -495,7 +496,7 @@ function nothingHere() {
     running: ["cpu", countOf(TABS.start) > 0 ? "start" : "decide"],
     all: ["inbox", "decide"],
   })[wish.tab];
-  return empty(mark, t(`requests.none.${wish.tab}`), t("requests.none.text"), [
+  return empty(mark, t(`requests.none.${wordFor(wish.tab)}`), t("requests.none.text"), [
     next === wish.tab || wish.tab === "all"
       ? nothing
       : html`<button type="button" class="button" @click=${() => want({ tab: next })}>${t(`requests.tab.${next}`)}</button>`,
@@ -522,7 +523,7 @@ function empty(mark, title, text, wayOut) {
 function table() {
   return html`<div class="table-frame">
       <table class="data-table table-cards requests-table">
-        <caption class="visually-hidden">${t(`requests.tab.${wish.tab}`)}</caption>
+        <caption class="visually-hidden">${t(`requests.tab.${wordFor(wish.tab)}`)}</caption>
         <thead>
           <tr>
             <th scope="col"><span class="visually-hidden">${t("requests.column.select")}</span></th>
@@ -706,18 +707,18 @@ async function decideOn(action, job) {
 async function decideOnSelected(decision) {
   const chosen = jobs.filter(({ id, actions }) => selected.has(id) && actions.includes(decision));
   if (chosen.length === 0) {
-    toast(t(`requests.not_now.${decision}`), "info");
+    toast(t(`requests.not_now.${wordFor(decision)}`), "info");
     return;
   }
   for (const { id } of chosen) inHand.add(id);
   const results = await ask({
-    title: t(`requests.bulk_title.${decision}`, { count: chosen.length }),
+    title: t(`requests.bulk_title.${wordFor(decision)}`, { count: chosen.length }),
     body: html`<p><strong>${totalsOf(chosen)}</strong></p>
       ${chosen.length < selected.size ? html`<p class="soft">${t("requests.only_some", { count: selected.size })}</p>` : nothing}
-      ${decision === "start" ? capacityFor(chosen) : nothing} ${listOf(chosen)}
+      ${wordFor(decision) === "start" ? capacityFor(chosen) : nothing} ${listOf(chosen)}
       ${decision === "approve" ? noteField("bulk-note", t("approve.note"), t("requests.note_hint")) : nothing}
       ${decision === "reject" ? rejectReason() : nothing}`,
-    submit: t(`requests.bulk.${decision}`, { count: chosen.length }),
+    submit: t(`requests.bulk.${wordFor(decision)}`, { count: chosen.length }),
     danger: decision === "reject",
     wide: true,
     action: ({ note, reason }) => decide(decision, chosen, (note ?? reason)?.trim() || null),
@@ -759,12 +760,12 @@ async function showResults(decision, chosen, results) {
   const done = chosen.length - refused.size;
   await reload();
   if (refused.size === 0) {
-    toast(t(`requests.done.${decision}`, { count: done }));
+    toast(t(`requests.done.${wordFor(decision)}`, { count: done }));
     return;
   }
   const refusedFirst = [...chosen].sort((one, other) => Number(refused.has(other.id)) - Number(refused.has(one.id)));
   await tell({
-    title: t(`requests.some.${decision}`, { done, count: chosen.length }),
+    title: t(`requests.some.${wordFor(decision)}`, { done, count: chosen.length }),
     body: html`<ul class="decision-list" tabindex="0" aria-label=${t("requests.results")}>
       ${refusedFirst.map(
         ({ id, name }) => html`<li class=${refused.has(id) ? "refused" : ""}>
@@ -843,7 +844,7 @@ function keyOf({ key, code }) {
 function decideByKey(decision, job) {
   if (selected.size > 0) decideOnSelected(decision);
   else if (job.actions.includes(decision)) decideOn(decision, job);
-  else toast(t(`requests.not_now.${decision}`), "info");
+  else toast(t(`requests.not_now.${wordFor(decision)}`), "info");
 }
 
 /** @param {number} index of a row; beyond the end it is the last, and without rows the page has the focus */
