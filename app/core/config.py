@@ -133,9 +133,20 @@ class Settings(BaseSettings):
         return self.simulation_speedup if self.executor == "simulated" else 1.0
 
     @property
+    def local_job_account(self) -> str | None:
+        """The user whom local jobs run as; None: the service's own. Root lends them nobody's unless told otherwise."""
+        if self.local_job_user is None and os.geteuid() == 0 and not self.local_trust_users:
+            return "nobody"
+        return self.local_job_user
+
+    @property
     def jobs_run_as_service(self) -> bool:
         """Whether a job could read what the service can, its database's password included."""
-        return self.executor == "local" and self.local_job_user is None
+        return self.executor == "local" and self.local_job_account is None
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.local_runs_dir or self.data_dir / "runs"
 
     @property
     def access_token_lifetime(self) -> timedelta:

@@ -3,11 +3,12 @@
 import pytest
 
 from tests.executors.engines import EngineUnderTest
+from tests.executors.local_engine import local_engine
 from tests.executors.simulated_engine import simulated_engine
 
-__all__ = ["simulated_engine"]
+__all__ = ["local_engine", "simulated_engine"]
 
-ENGINES = ("simulated",)
+ENGINES = ("simulated", "local")
 
 
 @pytest.fixture(params=ENGINES)

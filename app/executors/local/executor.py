@@ -1,0 +1,368 @@
+"""An executor that runs jobs as processes of this machine.
+
+It remembers nothing that matters: what it tells of a run stands in the run's directory, where a wrapper process of its
+own keeps it (see `wrapper.py`). So a dispatcher may die at any moment, and the next one knows as much.
+
+Files, drivers and `/proc` can make their reader wait, so that all of it is done in threads. A driver that hangs holds
+up nothing but its own one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from signal import SIGTERM
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+
+from app.core.clock import Clock
+from app.core.crash_points import crash_point
+from app.domain.execution import (
+    GpuInfo,
+    GpuSlot,
+    JobSpec,
+    LaunchError,
+    LogChunk,
+    LogUnavailable,
+    Observation,
+    RunState,
+    UtilisationSample,
+)
+from app.executors.local import processes, samples
+from app.executors.local.devices import Device, Devices, Reading
+from app.executors.local.ends import end_by_evidence, end_by_verdict
+from app.executors.local.launch import WrapperBroken, launch_wrapper
+from app.executors.local.log import read as read_log
+from app.executors.local.retention import delete_old_runs
+from app.executors.local.run_directory import RunDirectory
+from app.executors.local.spec import LocalOptions, describe, slots_in
+
+POLL_INTERVAL = timedelta(seconds=0.5)
+LONGEST_POLL_INTERVAL = timedelta(seconds=1)
+POLLS_PER_SECOND = 400
+"""Of all running runs together: beyond, each is looked at less often."""
+STARTING_INTERVAL = timedelta(milliseconds=50)
+RELAUNCH_AFTER = timedelta(seconds=5)
+KILL_PATIENCE_SECONDS = 10.0
+RETENTION_INTERVAL_SECONDS = 3600.0
+DRIVER_PATIENCE_SECONDS = 10.0
+DRIVER_IS_SILENT = "The driver does not answer."
+
+T = TypeVar("T")
+
+log = structlog.get_logger("local")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A run under way, and when its next sample is due (by the clock of the process)."""
+
+    slots: Sequence[GpuSlot]
+    started_at: datetime
+    sample_due_at: float = 0.0
+
+
+class LocalExecutor:
+    name = "local"
+    places_gpus = True
+
+    def __init__(self, devices: Devices, options: LocalOptions, clock: Clock) -> None:
+        self._devices = devices
+        self._options = options
+        self._clock = clock
+        self._known: Sequence[Device] = devices.list()
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-runs")
+        self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-gpus")
+        self._driver_answers: Future[Any] | None = None
+        self._starting: dict[UUID, asyncio.Future[None]] = {}
+        self._running: dict[UUID, _Running] = {}
+        self._undertaker = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-lost-runs")
+        self._burials: dict[UUID, Future[None]] = {}
+        self._measured_at = 0.0
+        self._tidied_at = 0.0
+
+    async def inventory(self) -> Sequence[GpuInfo]:
+        """See `Executor`. A driver that does not answer takes all of its GPUs out of reach."""
+        if time.monotonic() - self._tidied_at > RETENTION_INTERVAL_SECONDS:
+            self._tidied_at = time.monotonic()
+            ended_before = self._clock() - self._options.keep_runs
+            await self._in_thread(lambda: delete_old_runs(self._options.runs_dir, ended_before))
+        try:
+            self._known = await self._ask_driver(self._devices.list)
+        except TimeoutError:
+            log.warning("the GPU driver does not answer")
+            return [replace(device.info, offline_reason=DRIVER_IS_SILENT) for device in self._known]
+        return await self._in_thread(lambda: [self._with_strangers(device) for device in self._known])
+
+    def _with_strangers(self, device: Device) -> GpuInfo:
+        foreign = any(not self._is_ours(pid, device.info.slot) for pid in device.compute_pids)
+        return replace(device.info, contended=foreign)
+
+    def _is_ours(self, pid: int, slot: GpuSlot) -> bool:
+        """Whether the process belongs to a run under way that holds this GPU. One that we cannot see does not."""
+        run_id = processes.run_of(pid)
+        if run_id is None:
+            return False
+        directory = self._directory(run_id)
+        described = directory.spec()
+        return described is not None and slot in slots_in(described) and not directory.is_over()
+
+    async def start(self, spec: JobSpec) -> None:
+        """See `Executor`. Several calls at once for one run are one."""
+        starting = self._starting.get(spec.run_id)
+        if starting is None:
+            loop = asyncio.get_running_loop()
+            starting = self._starting[spec.run_id] = loop.run_in_executor(self._threads, self._start, spec)
+            starting.add_done_callback(lambda _: self._starting.pop(spec.run_id, None))
+        await asyncio.shield(starting)
+
+    def _start(self, spec: JobSpec) -> None:
+        directory = self._directory(spec.run_id)
+        if directory.has_begun() or directory.is_over():
+            return
+        if not directory.is_described():
+            try:
+                directory.make(for_others=self._options.user is not None)
+                self._refuse_wrong_slots(spec)
+                self._prepare(directory, spec)
+            except OSError as error:
+                # No wrapper is started without a description, and nobody has written one.
+                raise LaunchError(f"The run's directory could not be written: {error.strerror}.") from error
+        crash_point("local.before-spawn")
+        self._launch(directory)
+        crash_point("local.after-spawn")
+
+    def _refuse_wrong_slots(self, spec: JobSpec) -> None:
+        if len(spec.slots) != spec.num_gpus:
+            raise LaunchError(f"The run needs {spec.num_gpus} GPUs and was given {len(spec.slots)}.")
+        known = {device.info.slot for device in self._known}
+        for slot in spec.slots:
+            if slot not in known:
+                raise LaunchError(f"This machine has no GPU {slot.uuid} at {slot.node}:{slot.index}.")
+
+    def _prepare(self, directory: RunDirectory, spec: JobSpec) -> None:
+        user = self._options.user
+        directory.make_work(None if user is None else (user.uid, user.gid))
+        directory.write_spec(describe(spec, directory, self._devices, self._options))
+
+    def _launch(self, directory: RunDirectory) -> None:
+        try:
+            launch_wrapper(directory)
+        except WrapperBroken as problem:
+            directory.forget_spec()  # a wrapper that nobody knows of would find nothing to run
+            if directory.has_begun():
+                return
+            log.warning("the run wrapper could not be started", run=directory.path.name, problem=str(problem))
+            raise LaunchError(f"The run could not be started on this machine: {problem}.") from problem
+
+    async def adopt(self, specs: Collection[JobSpec]) -> None:
+        """Nothing needs to be done: the directories tell everything, and are read when somebody asks."""
+
+    async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
+        if not run_ids:
+            return {}
+        observations = await self._in_thread(lambda: self._look_at_all(run_ids))
+        await self._take_samples()
+        return observations
+
+    def _look_at_all(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
+        observations = {}
+        for run_id in run_ids:
+            observation = self._look_at(run_id)
+            if observation is not None:
+                observations[run_id] = observation
+            if observation is None or observation.state is RunState.ENDED:
+                self._running.pop(run_id, None)
+        return observations
+
+    def _look_at(self, run_id: UUID) -> Observation | None:
+        directory = self._directory(run_id)
+        if (observation := self._end_of(directory)) is not None:
+            return observation
+        if directory.is_held():
+            started = self._started(run_id, directory)
+            return self._is_starting() if started is None else self._is_running(run_id, started)
+        # Whatever its wrapper had to say before it let go of the lock is there by now.
+        if (observation := self._end_of(directory)) is not None:
+            return observation
+        if directory.has_begun():
+            self._bury(run_id)
+            return self._is_running(run_id, self._started(run_id, directory))
+        return self._not_begun(run_id, directory)
+
+    def _end_of(self, directory: RunDirectory) -> Observation | None:
+        """The proved end of a run. One with survivors has none before it is clear whether they can be killed."""
+        evidence = directory.evidence()
+        is_proved = evidence is not None and not evidence["survivors"]
+        verdict = None if is_proved else directory.verdict()
+        if evidence is not None and (is_proved or (verdict is not None and verdict["gone"])):
+            return end_by_evidence(evidence, directory.started())
+        if verdict is not None:
+            return end_by_verdict(verdict, directory.started())
+        if evidence is not None:
+            self._bury(UUID(directory.path.name))
+        return None
+
+    def _started(self, run_id: UUID, directory: RunDirectory) -> datetime | None:
+        if (known := self._running.get(run_id)) is not None:
+            return known.started_at
+        started = directory.started()
+        if started is None:
+            return None
+        described = directory.spec()
+        self._running[run_id] = _Running(() if described is None else slots_in(described), started.at)
+        return started.at
+
+    def _is_starting(self) -> Observation:
+        return Observation(RunState.STARTING, unchanged_until=self._clock() + STARTING_INTERVAL)
+
+    def _is_running(self, run_id: UUID, started_at: datetime | None) -> Observation:
+        now = self._clock()
+        crowded = timedelta(seconds=len(self._running) / POLLS_PER_SECOND)
+        interval = min(LONGEST_POLL_INTERVAL, max(POLL_INTERVAL, crowded))
+        phase = run_id.int % 1000 / 1000
+        return Observation(
+            RunState.RUNNING,
+            timedelta(0) if started_at is None else max(timedelta(0), now - started_at),
+            started_at=started_at,
+            unchanged_until=now + interval * (0.75 + phase / 4),
+        )
+
+    def _not_begun(self, run_id: UUID, directory: RunDirectory) -> Observation | None:
+        """One that was described should be taken at once. If its wrapper died before it could, it gets another."""
+        described_at = directory.written_at("spec.json")
+        if described_at is None:
+            return None
+        if self._clock() - described_at > RELAUNCH_AFTER:
+            self._in_background(run_id, lambda: self._relaunch(directory))
+        return self._is_starting()
+
+    def _relaunch(self, directory: RunDirectory) -> None:
+        try:
+            self._launch(directory)
+        except LaunchError as problem:
+            directory.write_verdict({"gone": True, "at": time.time(), "never_began": str(problem)})
+
+    def _bury(self, run_id: UUID) -> None:
+        """Kill what a dead wrapper left, and write down that the run is lost; in a thread, for it can take seconds."""
+        self._in_background(run_id, lambda: self._kill_and_write_verdict(self._directory(run_id)))
+
+    def _kill_and_write_verdict(self, directory: RunDirectory) -> None:
+        started = directory.started()
+        node_failed = started is not None and started.boot_id != processes.boot_id()
+        gone = node_failed or processes.kill_leftovers(directory.path, patience_seconds=KILL_PATIENCE_SECONDS)
+        directory.write_verdict({"gone": gone, "at": time.time(), "node_failed": node_failed})
+        log.warning("a run lost its wrapper", run=directory.path.name, node_failed=node_failed, gone=gone)
+
+    def _in_background(self, run_id: UUID, work: Callable[[], None]) -> None:
+        """Once at a time for each run. What fails is tried again when the run is looked at again."""
+        under_way = self._burials.get(run_id)
+        if under_way is None or under_way.done():
+            if under_way is not None and (error := under_way.exception()) is not None:
+                log.error("a run could not be cleared up", run=str(run_id), error=repr(error))
+            self._burials[run_id] = self._undertaker.submit(work)
+
+    async def stop(self, run_id: UUID, grace: timedelta) -> None:
+        await self._in_thread(lambda: self._stop(run_id, grace))
+
+    def _stop(self, run_id: UUID, grace: timedelta) -> None:
+        """First the wish, then the signal that makes the wrapper look for it: no wrapper can miss both."""
+        directory = self._directory(run_id)
+        if self._end_of(directory) is not None and not self._has_survivors(directory):
+            return
+        directory.make(for_others=self._options.user is not None)
+        directory.ask_to_stop(grace)
+        started = directory.started()
+        if started is not None and directory.is_held():
+            processes.signal_process(started.pid, started.start_ticks, started.boot_id, SIGTERM)
+        elif started is not None:
+            self._bury(run_id)
+
+    def _has_survivors(self, directory: RunDirectory) -> bool:
+        verdict = directory.verdict()
+        return verdict is not None and not verdict["gone"]
+
+    async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
+        gone = await self._in_thread(lambda: [run_id for run_id in run_ids if self._has_no_process(run_id)])
+        try:
+            self._known = await self._ask_driver(self._devices.list)
+        except TimeoutError:
+            return ()
+        computing = {device.info.slot for device in self._known if device.compute_pids or device.info.offline_reason}
+        return [run_id for run_id in gone if computing.isdisjoint(self._slots_of(run_id))]
+
+    def _has_no_process(self, run_id: UUID) -> bool:
+        """Nothing of it lives, and nothing of it can begin any more."""
+        directory = self._directory(run_id)
+        if not directory.is_over():
+            self._stop(run_id, timedelta(0))
+        return not directory.is_held() and processes.kill_leftovers(directory.path, patience_seconds=0)
+
+    def _slots_of(self, run_id: UUID) -> Sequence[GpuSlot]:
+        described = self._directory(run_id).spec()
+        return () if described is None else slots_in(described)
+
+    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+        return await self._in_thread(lambda: self._read_log(spec.run_id, ended_at is not None, offset, limit))
+
+    def _read_log(self, run_id: UUID, is_final: bool, offset: int, limit: int) -> LogChunk:
+        """Whether the run is over is asked first, so that a log which is told to be complete is."""
+        directory = self._directory(run_id)
+        complete = is_final or self._end_of(directory) is not None
+        if not directory.path.is_dir():
+            if complete:
+                raise LogUnavailable(str(directory.path))
+            return LogChunk(offset, b"", size=0, complete=False)
+        return read_log(directory.path, offset=offset, limit=limit, complete=complete)
+
+    async def read_utilisation(
+        self,
+        spec: JobSpec,
+        *,
+        ended_at: datetime | None,  # noqa: ARG002 - the samples end by themselves
+        limit: int,
+    ) -> Sequence[UtilisationSample]:
+        return await self._in_thread(lambda: samples.read(self._directory(spec.run_id).samples, spec.slots, limit))
+
+    async def _take_samples(self) -> None:
+        """Look at the GPUs of all running runs, where it is time to."""
+        now = time.monotonic()
+        if not self._running or now - self._measured_at < samples.SHORTEST_INTERVAL.total_seconds():
+            return
+        self._measured_at = now
+        try:
+            slots = {run_id: run.slots for run_id, run in self._running.items()}
+            measured = await self._ask_driver(lambda: self._devices.measure(slots))
+        except TimeoutError:
+            return
+        await self._in_thread(lambda: self._keep_samples(measured, self._clock(), now))
+
+    def _keep_samples(self, measured: Mapping[UUID, Mapping[GpuSlot, Reading]], at: datetime, now: float) -> None:
+        for run_id, readings in measured.items():
+            run = self._running.get(run_id)
+            if run is None or now < run.sample_due_at or not readings:
+                continue
+            run.sample_due_at = now + 0.9 * samples.interval_for(at - run.started_at).total_seconds()
+            try:
+                samples.append(self._directory(run_id).samples, at, run.slots, readings)
+            except OSError as error:
+                log.warning("a sample was lost", run=str(run_id), problem=error.strerror)
+
+    def _directory(self, run_id: UUID) -> RunDirectory:
+        return RunDirectory(self._options.runs_dir / str(run_id))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _ask_driver(self, question: Callable[[], T]) -> T:
+        """Raises:
+        TimeoutError: the driver does not answer, or still thinks about an earlier question.
+        """
+        if self._driver_answers is not None and not self._driver_answers.done():
+            raise TimeoutError
+        self._driver_answers = answer = self._driver.submit(question)
+        return await asyncio.wait_for(asyncio.wrap_future(answer), DRIVER_PATIENCE_SECONDS)

@@ -1,0 +1,50 @@
+"""Places for runs of the local engine, and their end."""
+
+import os
+import pwd
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from signal import SIGTERM
+
+from app.executors.local.account import JobUser
+from app.executors.local.processes import signal_process
+from app.executors.local.run_directory import RunDirectory
+
+PATIENCE_SECONDS = 30
+
+
+@contextmanager
+def runs_directory() -> Iterator[Path]:
+    """A place that other users can reach, which pytest's own ones are not. What runs there at the end is ended."""
+    directory = Path(tempfile.mkdtemp(prefix="gtm-runs-"))
+    directory.chmod(0o711)
+    try:
+        yield directory
+    finally:
+        end_all(directory)
+        shutil.rmtree(directory)
+
+
+def end_all(runs: Path) -> None:
+    directories = [RunDirectory(path) for path in runs.iterdir() if path.is_dir()]
+    for directory in directories:
+        directory.ask_to_stop(timedelta(0))
+        if (started := directory.started()) is not None and directory.is_held():
+            signal_process(started.pid, started.start_ticks, started.boot_id, SIGTERM)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(directory.is_held() for directory in directories):
+        assert time.monotonic() < deadline, f"runs in {runs} did not end"
+        time.sleep(0.02)
+
+
+def other_user() -> JobUser | None:
+    """Whom jobs of the tests run as: nobody, where the tests run as root; otherwise as the tests themselves."""
+    if os.geteuid() != 0:
+        return None
+    entry = pwd.getpwnam("nobody")
+    return JobUser(entry.pw_name, entry.pw_uid, entry.pw_gid, (entry.pw_gid,), home=None)
