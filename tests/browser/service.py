@@ -14,6 +14,7 @@ from app.core.clock import Clock, system_clock
 from app.core.config import DispatcherPlacement, Settings
 from app.core.security import PasswordPool
 from app.db.engine import Database
+from app.domain.execution import RunReader
 from app.executors.registry import create_executor
 from app.models import Base
 from app.services.events import EventFeed
@@ -22,6 +23,7 @@ from tests.conftest import SECRET
 from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
 from tests.factories import Person
 
+APP = "app.main:app"
 KEPT = {"gpus", "dispatcher_lease"}
 """What the dispatcher keeps in mind, and would not write anew."""
 UNGUARDED = "SET LOCAL session_replication_role = replica"
@@ -30,20 +32,24 @@ RESUME_ALL = "UPDATE gpus SET drained_at = NULL, drain_reason = NULL, drained_by
 
 @dataclass
 class Service:
-    """`state` is what a service in this process would hold, so that factories can work on the same database."""
+    """`state` is what a service in this process would hold, so that factories can work on the same database.
+
+    `app` is where uvicorn finds the application.
+    """
 
     url: str
     state: AppState
     directory: Path
     database_url: str
     environment: Mapping[str, str]
+    app: str = APP
     process: Process = field(init=False)
 
     async def start(self) -> None:
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
-        arguments = ("uvicorn", "app.main:app", "--no-access-log", "--port", self.url.rpartition(":")[2])
+        arguments = ("uvicorn", self.app, "--no-access-log", "--port", self.url.rpartition(":")[2])
         self.process = start_process(self.database_url, self.directory, *arguments, **self.environment)
         wait_until(lambda: self.process.died_by_itself() or answers(self.url), "the service answers")
         assert not self.process.died_by_itself(), self.process.output.read_text(encoding="utf-8")
@@ -63,12 +69,18 @@ class Service:
 
 @asynccontextmanager
 async def serving(
-    database_url: str, directory: Path, environment: Mapping[str, str], *, port: int | None = None
+    database_url: str,
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    port: int | None = None,
+    app: str = APP,
+    engine: RunReader | None = None,
 ) -> AsyncIterator[Service]:
     """A service on loopback, on a migrated database, until the block ends."""
     database = Database(database_url, pool_size=4)
-    state = state_on(database, directory, environment)
-    service = Service(f"http://127.0.0.1:{port or free_port()}", state, directory, database_url, environment)
+    state = state_on(database, directory, environment, engine=engine)
+    service = Service(f"http://127.0.0.1:{port or free_port()}", state, directory, database_url, environment, app)
     await service.start()
     try:
         yield service
@@ -79,23 +91,27 @@ async def serving(
 
 
 def state_on(
-    database: Database, directory: Path, environment: Mapping[str, str], clock: Clock = system_clock
+    database: Database,
+    directory: Path,
+    environment: Mapping[str, str],
+    clock: Clock = system_clock,
+    engine: RunReader | None = None,
 ) -> AppState:
-    """With the settings of the process, in as far as services ask for them."""
-    chosen: dict[str, Any] = {name.lower(): value for name, value in environment.items()}
+    """With the settings of the process, in as far as services ask for them, and its engine or another one."""
+    chosen: dict[str, Any] = {"dispatcher": DispatcherPlacement.EXTERNAL}
+    chosen |= {name.lower(): value for name, value in environment.items()}
     settings = Settings(
         _env_file=None,
         data_dir=directory,
         jwt_secret_key=SECRET,
         bcrypt_cost=4,
-        dispatcher=DispatcherPlacement.EXTERNAL,
         **chosen,
     )
     return AppState(
         settings=settings,
         clock=clock,
         database=database,
-        engine=create_executor(settings, clock),
+        engine=engine or create_executor(settings, clock),
         passwords=PasswordPool(settings.bcrypt_cost, threads=1),
         feed=EventFeed(database, clock),
         quota_policy=QuotaPolicy.of(settings),
