@@ -2,21 +2,27 @@
 
 Each tick, while this process holds the lease:
 
-1. take over: on a new term, forget everything, read the fleet, adopt the runs that are under way;
-2. launch the runs that were decided on;
-3. stop the runs that somebody cancelled;
-4. observe the runs that may have changed: settle those that ended, note the progress of the others;
-5. start approved jobs (`DISPATCH_MODE=automatic`), and say why the others wait;
-6. tidy up, now and then.
+1. take over: on a new term, forget everything and read the runs that are under way;
+2. adopt them; notice those of other engines, which end as lost unless their engine comes back;
+3. read the fleet, and put GPUs back into service whose lost runs are proved gone;
+4. launch the runs that were decided on;
+5. stop the runs that somebody cancelled;
+6. observe the runs that may have changed: settle those that ended, note the progress of the others;
+7. start approved jobs (`DISPATCH_MODE=automatic`), and say why the others wait;
+8. tidy up, now and then.
 
-No transaction is open while the engine works. Every write carries the term of the lease, so that a dispatcher that was
-paused and overtaken changes nothing. One run that makes trouble never holds up another.
+What needs the engine is an errand (`errands.py`), so that a call that hangs holds up one run or one reading, and not
+the tick. No transaction is open while the engine works. Every write carries the term of the lease, so that a dispatcher
+that was paused and overtaken changes nothing. One run that makes trouble never holds up another.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -32,12 +38,14 @@ from app.db.engine import Database
 from app.db.queries import gpus, housekeeping, lease, runs
 from app.db.queries import jobs as job_queries
 from app.db.queries.jobs import Move
+from app.db.queries.runs import HEAD_OF_QUEUE, QueuePlace
+from app.dispatcher.errands import Errands
 from app.dispatcher.evidence import admissible, storable
 from app.dispatcher.lease import LEASE_TTL, Lease
-from app.dispatcher.settlement import begin, give_up, settle
+from app.dispatcher.settlement import begin, call_off, give_up, settle
 from app.dispatcher.tracking import TrackedRun, Watchlist, cancellation, tracked
 from app.domain.errors import NoCapacity, QuotaExceeded
-from app.domain.execution import EndReason, Executor, LaunchError, Observation, RunState
+from app.domain.execution import EndReason, Executor, JobSpec, LaunchError, Observation, RunState
 from app.domain.identity import Actor
 from app.domain.job_state import JobStatus
 from app.domain.scheduling import WaitingJob, explain_waits, plan_starts
@@ -52,10 +60,18 @@ LAUNCH_DEADLINE = timedelta(minutes=2)
 INVENTORY_INTERVAL = timedelta(seconds=30)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
+RETRY_INTERVAL = timedelta(seconds=5)
+"""How soon an engine that could not adopt or poll runs is asked again."""
 LAUNCHES_AT_ONCE = 16
+STOPS_AT_ONCE = 16
+POLLS_AT_ONCE = 2
 BATCH = 1000
+MOST_STARTS = 100
+"""Per tick and GPU type: an approved job that could start as well does so in the next one."""
 LONGEST_QUEUE = 10_000
+"""So many waiting jobs are told the reason at a time; those of a longer queue by turns."""
 REFUSED_MOVE_INTERVAL = timedelta(minutes=1)
+LONGEST_TICK_SECONDS = 300.0
 LONGEST_BACKOFF_SECONDS = 15.0
 MOST_DOUBLINGS = 16
 SQLSTATE_CLASSES_OF_VALUES = ("22", "23", "GT")
@@ -66,11 +82,19 @@ log = structlog.get_logger("dispatcher")
 
 @dataclass(frozen=True, slots=True)
 class DispatcherOptions:
+    """`patience`: how long a tick waits for one answer of the engine; the answer may take `engine_timeout`."""
+
     tick: timedelta
     starts_by_itself: bool
     starvation_limit: timedelta
     policy: QuotaPolicy
     lease_ttl: timedelta = LEASE_TTL
+    patience: timedelta = timedelta(seconds=0.5)
+    engine_timeout: timedelta = timedelta(seconds=60)
+
+
+class TermOver(Exception):
+    """The lease has run out meanwhile: it is for another dispatcher to act."""
 
 
 class Dispatcher:
@@ -83,19 +107,33 @@ class Dispatcher:
         self._clock = clock
         self._engine = EngineKind(executor.name, executor.places_gpus)
         self._lease = Lease(database, options.lease_ttl)
+        self._errands = Errands(patience=options.patience, time_limit=options.engine_timeout)
+        self._launches = asyncio.Semaphore(LAUNCHES_AT_ONCE)
+        self._stops = asyncio.Semaphore(STOPS_AT_ONCE)
+        self._polls = asyncio.Semaphore(POLLS_AT_ONCE)
+        self._poll_numbers = count()
+        self._pen = asyncio.Lock()
+        """Held by the errand that writes. One after the other they neither empty the pool nor wait in a circle."""
         self._term: int | None = None
+        self._unadopted: Sequence[Row[Any]] | None = None
         self._watchlist = Watchlist()
         self._stopping: set[UUID] = set()
         self._launch_troubles: dict[UUID, datetime] = {}
+        self._explained: QueuePlace = HEAD_OF_QUEUE
         self._due_at: dict[str, datetime] = {}
 
     async def run(self) -> None:
-        """Tick until cancelled. Trouble with the database or the engine is logged and tried again, never fatal."""
+        """Tick until cancelled. Trouble with the database or the engine is logged and tried again, never fatal.
+
+        The lease is renewed beside the ticks, so that a long one does not lose it. One that never ends does.
+        """
+        renewing = asyncio.create_task(self._lease.keep())
         failures = 0
         try:
             while True:
                 try:
-                    await self.tick()
+                    async with asyncio.timeout(LONGEST_TICK_SECONDS):
+                        await self.tick()
                     failures = 0
                 except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
                     failures += 1
@@ -105,6 +143,7 @@ class Dispatcher:
                     log.exception("tick failed", failures=failures)
                 await asyncio.sleep(pause_after(failures, self._options.tick))
         finally:
+            renewing.cancel()
             await self._resign()
 
     async def tick(self) -> None:
@@ -112,16 +151,19 @@ class Dispatcher:
         try:
             term = await self._lease.hold()
             if term is None:
-                self._term = None
+                await self._forget()
                 return
             with TICK_SECONDS.time():
                 if term != self._term:
                     await self._take_over(term)
+                await self._adopt()
+                await self._notice_other_engines()
                 await self._read_fleet(term)
                 await self._launch(term)
-                await self._stop_cancelled()
+                await self._stop_cancelled(term)
                 await self._observe(term)
                 await self._start_approved(term)
+                await self._explain_waits(term)
                 await self._tidy()
         except BaseException:
             # What was half done is not known: the next tick reads it from the database again.
@@ -129,133 +171,254 @@ class Dispatcher:
             raise
 
     async def _take_over(self, term: int) -> None:
-        crash_point("dispatcher.before-adopt")
+        await self._forget()
+        async with self._database.autocommit() as connection:
+            live = await runs.live(connection, engine=self._engine.name)
+        self._term, self._unadopted = term, live
+        log.info("took over", term=term, runs=len(live))
+
+    async def _forget(self) -> None:
+        self._term = None
+        await self._errands.abandon()
+        self._unadopted = None
         self._watchlist.clear()
         self._stopping.clear()
         self._launch_troubles.clear()
         self._due_at.clear()
-        async with self._database.autocommit() as connection:
-            live = await runs.live(connection)
-        await self._executor.adopt([spec_of(row) for row in live])
+
+    async def _adopt(self) -> None:
+        if self._unadopted is not None and self._is_due("adopt", RETRY_INTERVAL):
+            self._errands.begin(("adopt", None), partial(self._adopt_all, self._unadopted))
+        await self._errands.wait()
+
+    async def _adopt_all(self, live: Sequence[Row[Any]]) -> None:
+        """From then on they are watched, and stopped where somebody cancelled them."""
+        specs = [spec_of(row) for row in live]
+        crash_point("dispatcher.before-adopt")
+        try:
+            await self._errands.ask(partial(self._executor.adopt, specs))
+        except Exception:
+            log.exception("runs could not be adopted", runs=len(live))
+            return
         crash_point("dispatcher.after-adopt")
+        self._unadopted = None
         for row in live:
             self._watchlist.add(tracked(row))
-        self._term = term
-        log.info("took over", term=term, runs=len(live))
+
+    async def _notice_other_engines(self) -> None:
+        """Nobody can say here how they do, as with runs that their engine has forgotten."""
+        if not self._is_due("other engines", INVENTORY_INTERVAL):
+            return
+        async with self._database.autocommit() as connection:
+            found = await runs.of_other_engines(connection, engine=self._engine.name)
+        new = [row for row in found if self._watchlist.get(row.run_id) is None]
+        if new:
+            log.warning("runs of other engines are left alone", runs=dict(Counter(row.executor for row in new)))
+        for row in new:
+            self._watchlist.add(tracked(row))
 
     async def _read_fleet(self, term: int) -> None:
-        if not self._is_due("fleet", INVENTORY_INTERVAL):
-            return
+        if self._is_due("fleet", INVENTORY_INTERVAL):
+            self._errands.begin(("inventory", None), partial(self._read_inventory, term))
+            self._errands.begin(("proved gone", None), partial(self._end_quarantine, term))
+        await self._errands.wait()
+
+    async def _read_inventory(self, term: int) -> None:
         try:
-            inventory = await self._executor.inventory()
+            inventory = await self._errands.ask(self._executor.inventory)
         except Exception:
             log.exception("the fleet could not be read")
             return
-        async with self._database.transaction() as connection:
+        async with self._pen, self._database.transaction() as connection:
             if await lease.fence(connection, term=term):
                 await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=self._clock())
 
+    async def _end_quarantine(self, term: int) -> None:
+        """By proof that nothing is left of a lost run. Of what is left, another stop may make an end."""
+        async with self._database.autocommit() as connection:
+            lost = await gpus.lost_runs(connection, executor=self._engine.name)
+        if not lost:
+            return
+        try:
+            gone = await self._errands.ask(partial(self._executor.proved_gone, lost))
+        except Exception:
+            log.exception("lost runs could not be asked about", runs=len(lost))
+            return
+        async with self._pen, self._database.transaction() as connection:
+            if await lease.fence(connection, term=term):
+                back = await gpus.end_quarantine(connection, gone, executor=self._engine.name)
+                if back:
+                    log.info("quarantine ended: the lost runs are proved gone", gpus=back)
+        for run_id in set(lost).difference(gone, self._stopping):
+            self._errands.begin(("stop", run_id), partial(self._stop, run_id))
+
     async def _launch(self, term: int) -> None:
         async with self._database.autocommit() as connection:
-            decided = await runs.to_launch(connection, limit=BATCH)
-        if not decided:
-            return
-        crash_point("dispatcher.before-launch")
-        limiter = asyncio.Semaphore(LAUNCHES_AT_ONCE)
-        outcomes = await asyncio.gather(*(self._launch_one(row, limiter, term) for row in decided))
-        crash_point("dispatcher.after-launch")
-        launched = [row for row, ends in zip(decided, outcomes, strict=True) if ends == []]
-        if launched:
-            async with self._database.autocommit() as connection:
-                run_ids = [row.run_id for row in launched]
-                await runs.note_launched(connection, run_ids, term=term, now=self._clock())
-            crash_point("dispatcher.after-note")
-            for row in launched:
-                self._watchlist.add(tracked(row))
-        await self._apply([move for ends in outcomes for move in ends or ()], term)
+            decided = await runs.to_launch(connection, engine=self._engine.name, limit=BATCH)
+        for row in decided:
+            self._errands.begin(("launch", row.run_id), partial(self._launch_one, row, term))
+        await self._errands.wait()
 
-    async def _launch_one(self, row: Row[Any], limiter: asyncio.Semaphore, term: int) -> Sequence[Move] | None:
-        """Empty: launched. Moves: it never will be, and so it ends. None: not known, try again."""
-        run, spec = tracked(row), spec_of(row)
+    async def _launch_one(self, row: Row[Any], term: int) -> None:
+        run = tracked(row)
+        crash_point("dispatcher.before-launch")
         try:
-            async with limiter:
-                if self._lease.term != term:
-                    return None
-                await self._executor.start(spec)
+            await self._errands.ask(partial(self._start, spec_of(row), term), self._launches)
+        except TermOver:
+            return
         except LaunchError as error:
-            return _ending(run, give_up(run, EndReason.LAUNCH_FAILURE, storable(str(error))))
+            end = give_up(run, EndReason.LAUNCH_FAILURE, storable(str(error)))
+            await self._write(_ending(run, end), term)
+            return
         except Exception:
             log.exception("launch failed", job_id=row.id, run_id=str(row.run_id))
-            now = self._clock()
-            if now - self._launch_troubles.setdefault(row.run_id, now) < LAUNCH_DEADLINE:
-                return None
-            del self._launch_troubles[row.run_id]
-            return _ending(run, give_up(run, EndReason.LOST, "The engine could not be asked to start this run."))
-        self._launch_troubles.pop(row.run_id, None)
-        return []
+            await self._lose_if_late(run, "The engine could not be asked to start this run.", term)
+            return
+        crash_point("dispatcher.after-launch")
+        await self._note_launched(run, term)
+        crash_point("dispatcher.after-note")
 
-    async def _stop_cancelled(self) -> None:
+    async def _start(self, spec: JobSpec, term: int) -> None:
+        """Looked at in the last moment: the successor may have settled this run, and its engine forgotten it."""
+        if self._lease.term != term:
+            raise TermOver
+        await self._executor.start(spec)
+
+    async def _lose_if_late(self, run: TrackedRun, message: str, term: int) -> None:
+        now = self._clock()
+        if now - self._launch_troubles.setdefault(run.run_id, now) >= LAUNCH_DEADLINE:
+            del self._launch_troubles[run.run_id]
+            await self._write(_ending(run, give_up(run, EndReason.LOST, message)), term)
+
+    async def _note_launched(self, run: TrackedRun, term: int) -> None:
+        self._launch_troubles.pop(run.run_id, None)
+        async with self._pen, self._database.autocommit() as connection:
+            await runs.note_launched(connection, run.run_id, term=term, now=self._clock())
+        self._watchlist.add(run)
+
+    async def _stop_cancelled(self, term: int) -> None:
         async with self._database.autocommit() as connection:
-            cancelled = await runs.to_stop(connection)
+            cancelled = await runs.to_stop(connection, engine=self._engine.name)
         for row in cancelled:
-            run = self._watchlist.get(row.run_id)
-            if run is None or row.run_id in self._stopping:
+            if row.run_id in self._stopping:
                 continue
-            run.cancelled_as = cancellation(row)
-            crash_point("dispatcher.before-stop")
-            try:
-                await self._executor.stop(row.run_id, KILL_GRACE)
-            except Exception:
-                log.exception("stop failed", job_id=row.id, run_id=str(row.run_id))
-                continue
-            crash_point("dispatcher.after-stop")
-            self._stopping.add(row.run_id)
-            self._watchlist.ask_again(row.run_id, self._clock())
+            if (run := self._watchlist.get(row.run_id)) is not None:
+                run.cancelled_as = cancellation(row)
+                self._errands.begin(("stop", row.run_id), partial(self._stop, row.run_id))
+            elif row.launched_at is None and ("launch", row.run_id) not in self._errands:
+                self._errands.begin(("stop", row.run_id), partial(self._call_off, row, term))
+        await self._errands.wait()
+
+    async def _stop(self, run_id: UUID) -> bool:
+        crash_point("dispatcher.before-stop")
+        try:
+            await self._errands.ask(partial(self._executor.stop, run_id, KILL_GRACE), self._stops)
+        except Exception:
+            log.exception("stop failed", run_id=str(run_id))
+            return False
+        crash_point("dispatcher.after-stop")
+        self._stopping.add(run_id)
+        self._watchlist.ask_again(run_id, self._clock())
+        return True
+
+    async def _call_off(self, row: Row[Any], term: int) -> None:
+        """A cancelled run that no engine has confirmed. After a stop it never begins; it may have, before a crash."""
+        run = tracked(row)
+        if not await self._stop(row.run_id):
+            await self._lose_if_late(run, "The engine could not be asked to stop this run.", term)
+            return
+        try:
+            seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._polls)
+        except Exception:
+            log.exception("a cancelled run could not be observed", job_id=row.id, run_id=str(row.run_id))
+            self._stopping.discard(row.run_id)
+            return
+        if row.run_id in seen:
+            await self._note_launched(run, term)
+        else:
+            await self._write([call_off(run, cancellation(row))], term)
 
     async def _observe(self, term: int) -> None:
-        now = self._clock()
-        due = self._watchlist.take_due(now)
-        for batch in _batches(due):
-            seen = await self._executor.poll(batch)
-            await self._note(batch, seen, now=now, term=term)
+        if self._errands.count("poll") < POLLS_AT_ONCE:
+            now = self._clock()
+            due = self._watchlist.take_due(now)
+            if strangers := [run_id for run_id in due if not self._is_ours(run_id)]:
+                await self._note(strangers, {}, now=now, term=term)
+            for batch in _batches([run_id for run_id in due if self._is_ours(run_id)]):
+                self._errands.begin(("poll", next(self._poll_numbers)), partial(self._poll, batch, now, term))
+        await self._errands.wait()
+
+    async def _poll(self, batch: Sequence[UUID], now: datetime, term: int) -> None:
+        try:
+            seen = await self._errands.ask(partial(self._executor.poll, batch), self._polls)
+        except Exception:
+            log.exception("runs could not be observed", runs=len(batch))
+            for run_id in batch:
+                self._watchlist.ask_again(run_id, now + RETRY_INTERVAL)
+            return
+        await self._note(batch, seen, now=now, term=term)
 
     async def _note(
         self, asked: Collection[UUID], seen: Mapping[UUID, Observation], *, now: datetime, term: int
     ) -> None:
         moves: list[Move] = []
         reports: list[dict[str, Any]] = []
+        unknown: list[UUID] = []
         for run_id in asked:
             run = self._watchlist.get(run_id)
             if run is None:
                 continue
             observation = admissible(seen[run_id]) if run_id in seen else None
             if observation is None:
-                moves.extend(self._unknown(run, now))
+                if run.unknown_since is None:
+                    run.unknown_since = now
+                    unknown.append(run_id)
+                moves.extend(self._unknown(run, run.unknown_since, now))
                 continue
             run.unknown_since = None
             if observation.state is RunState.ENDED:
                 if observation.placement or observation.engine_job_id:
                     reports.append(_report(run_id, observation))
-                moves.extend(_ending(run, settle(run, observation)))
+                moves.extend(_ending(run, settle(run, observation), observation.started_at))
                 continue
             if run.status is JobStatus.APPROVED and observation.state is RunState.RUNNING:
-                moves.append(begin(run))
+                moves.append(begin(run, observation.started_at))
                 run.status = JobStatus.RUNNING
             reports.append(_report(run_id, observation))
             self._watchlist.ask_again(run_id, observation.unchanged_until or now)
-        # Before the moves: nothing is noted any more of a job that is final.
-        if reports:
-            async with self._database.autocommit() as connection:
-                await runs.note_reports(connection, reports, term=term, now=now)
-        await self._apply(moves, term)
+        await self._write(moves, term, reports=reports, unknown=unknown)
 
-    def _unknown(self, run: TrackedRun, now: datetime) -> Sequence[Move]:
+    def _is_ours(self, run_id: UUID) -> bool:
+        run = self._watchlist.get(run_id)
+        return run is None or run.engine == self._engine.name
+
+    def _unknown(self, run: TrackedRun, since: datetime, now: datetime) -> Sequence[Move]:
         """Not knowing a run is not its end. After a long while it is given up, and its GPUs are kept aside."""
-        run.unknown_since = run.unknown_since or now
-        if now - run.unknown_since < LOST_AFTER:
+        if now - since < LOST_AFTER:
             self._watchlist.ask_again(run.run_id, now + self._options.tick)
             return []
-        return _ending(run, give_up(run, EndReason.LOST, "The engine no longer knows this run."))
+        message = "The engine no longer knows this run."
+        if not self._is_ours(run.run_id):
+            message = f'This run belonged to the engine "{run.engine}", and "{self._engine.name}" has taken its place.'
+        return _ending(run, give_up(run, EndReason.LOST, message))
+
+    async def _write(
+        self,
+        moves: Sequence[Move],
+        term: int,
+        *,
+        reports: Sequence[dict[str, Any]] = (),
+        unknown: Collection[UUID] = (),
+    ) -> None:
+        """Reports before moves: nothing is noted any more of a job that is final."""
+        async with self._pen:
+            if reports or unknown:
+                async with self._database.autocommit() as connection:
+                    if reports:
+                        await runs.note_reports(connection, reports, term=term, now=self._clock())
+                    if unknown:
+                        await runs.note_unknown(connection, unknown, term=term, now=self._clock())
+            await self._apply(moves, term)
 
     async def _apply(self, moves: Sequence[Move], term: int) -> None:
         """Move jobs together. Where the database refuses a value, the move that it stands in is found and set aside."""
@@ -275,14 +438,22 @@ class Dispatcher:
             if moves[0].run_id is not None:
                 self._watchlist.ask_again(moves[0].run_id, self._clock() + REFUSED_MOVE_INTERVAL)
             return
-        final = [move for move in moves if move.reason is not None]
-        self._watchlist.discard(move.run_id for move in final if move.run_id)
-        self._stopping.difference_update(move.run_id for move in final if move.run_id)
         if not moved.issuperset(move.job_id for move in moves):
             log.warning("moves were refused: others were faster, or the term is over", term=term)
-        for move in final:
-            if move.job_id in moved:
-                log.info("job ended", job_id=move.job_id, status=move.to_status, reason=move.reason)
+        for move in moves:
+            if move.reason is not None and move.run_id is not None:
+                self._end(move, move.run_id, has_moved=move.job_id in moved)
+
+    def _end(self, move: Move, run_id: UUID, *, has_moved: bool) -> None:
+        """What was lost may still run: as far as the engine can, it ends that, too."""
+        run = self._watchlist.get(run_id)
+        self._watchlist.discard([run_id])
+        self._stopping.discard(run_id)
+        if not has_moved:
+            return
+        log.info("job ended", job_id=move.job_id, status=move.to_status, reason=move.reason)
+        if move.reason is EndReason.LOST and (run is None or run.engine == self._engine.name):
+            self._errands.begin(("stop", run_id), partial(self._stop, run_id))
 
     async def _move(self, moves: Sequence[Move], term: int) -> set[int]:
         """In one transaction the beginnings first: a job has to run before it can end."""
@@ -299,53 +470,60 @@ class Dispatcher:
         return moved
 
     async def _start_approved(self, term: int) -> None:
-        if not self._options.starts_by_itself and not self._is_due("explain", EXPLAIN_INTERVAL):
+        """Where the engine has a queue of its own, it decides which GPUs are free."""
+        if not self._options.starts_by_itself:
+            return
+        now, starvation_limit = self._clock(), self._options.starvation_limit
+        async with self._database.autocommit() as connection:
+            types = await gpus.types(connection)
+            free = {row.name: row.free if self._engine.places_gpus else MOST_STARTS for row in types}
+            rows = await runs.candidates(
+                connection, free, starved_since=now - starvation_limit, now=now, limit=MOST_STARTS
+            )
+        queue = [WaitingJob(row.id, row.gpu_type, row.num_gpus, row.decided_at, lacks_quota=False) for row in rows]
+        for job_id in plan_starts(queue, free, now=now, starvation_limit=starvation_limit):
+            await self._start_one(job_id, term)
+        if queue:
+            await self._launch(term)
+
+    async def _start_one(self, job_id: int, term: int) -> None:
+        try:
+            async with self._database.transaction() as connection:
+                if not await lease.fence(connection, term=term):
+                    return
+                job = await job_queries.lock(connection, job_id)
+                if job is None or job.status != JobStatus.APPROVED or job.run_id is not None:
+                    return
+                await jobs.launch(
+                    connection,
+                    job,
+                    actor=Actor.dispatcher(term),
+                    engine=self._engine,
+                    policy=self._options.policy,
+                    now=self._clock(),
+                    term=term,
+                )
+                crash_point("dispatcher.before-start-commit")
+            crash_point("dispatcher.after-start-commit")
+        except (NoCapacity, QuotaExceeded) as refusal:
+            log.info("start put off", job_id=job_id, code=refusal.code)
+
+    async def _explain_waits(self, term: int) -> None:
+        """Of a queue that is longer than one reading, the next part each time."""
+        if not self._is_due("explain", EXPLAIN_INTERVAL):
             return
         async with self._database.autocommit() as connection:
-            rows = await runs.queue(connection, now=self._clock(), limit=LONGEST_QUEUE)
-            if not rows:
-                return
-            free = {row.name: row.free for row in await gpus.types(connection)}
+            rows = await runs.queue(connection, after=self._explained, now=self._clock(), limit=LONGEST_QUEUE)
+            free = {row.name: row.free for row in await gpus.types(connection)} if rows else {}
         queue = [WaitingJob(row.id, row.gpu_type, row.num_gpus, row.decided_at, row.lacks_quota) for row in rows]
-        started: set[int] = set()
-        if self._options.starts_by_itself:
-            started = await self._start_planned(queue, free, term)
-        waiting = [job for job in queue if job.job_id not in started]
-        reasons = explain_waits(waiting, free, starts_by_itself=self._options.starts_by_itself)
+        reasons = explain_waits(queue, free, starts_by_itself=self._options.starts_by_itself)
         known = {row.id: row.wait_reason for row in rows}
         news = {job_id: reason for job_id, reason in reasons.items() if known[job_id] != reason}
         if news:
             async with self._database.autocommit() as connection:
                 await runs.explain(connection, news, term=term)
-
-    async def _start_planned(self, queue: Sequence[WaitingJob], free: dict[str, int], term: int) -> set[int]:
-        planned = plan_starts(queue, free, now=self._clock(), starvation_limit=self._options.starvation_limit)
-        started: set[int] = set()
-        for job_id in planned:
-            try:
-                async with self._database.transaction() as connection:
-                    if not await lease.fence(connection, term=term):
-                        break
-                    job = await job_queries.lock(connection, job_id)
-                    if job is None or job.status != JobStatus.APPROVED or job.run_id is not None:
-                        continue
-                    if await jobs.launch(
-                        connection,
-                        job,
-                        actor=Actor.dispatcher(term),
-                        engine=self._engine,
-                        policy=self._options.policy,
-                        now=self._clock(),
-                        term=term,
-                    ):
-                        started.add(job_id)
-                    crash_point("dispatcher.before-start-commit")
-                crash_point("dispatcher.after-start-commit")
-            except (NoCapacity, QuotaExceeded) as refusal:
-                log.info("start put off", job_id=job_id, code=refusal.code)
-        if started:
-            await self._launch(term)
-        return started
+        is_last = len(rows) < LONGEST_QUEUE
+        self._explained = HEAD_OF_QUEUE if is_last else QueuePlace(rows[-1].gpu_type, rows[-1].decided_at, rows[-1].id)
 
     async def _tidy(self) -> None:
         if self._is_due("tidy", TIDY_INTERVAL):
@@ -361,6 +539,8 @@ class Dispatcher:
         return True
 
     async def _resign(self) -> None:
+        """What is under way is left to the next dispatcher."""
+        await self._forget()
         try:
             await self._lease.resign()
         except (DBAPIError, PoolTimeout, OSError, TimeoutError):
@@ -383,9 +563,9 @@ def _report(run_id: UUID, seen: Observation) -> dict[str, Any]:
     }
 
 
-def _ending(run: TrackedRun, end: Move) -> Sequence[Move]:
+def _ending(run: TrackedRun, end: Move, started_at: datetime | None = None) -> Sequence[Move]:
     """A run that was never seen running has to begin before it can end."""
-    return [begin(run), end] if run.status is JobStatus.APPROVED else [end]
+    return [begin(run, started_at), end] if run.status is JobStatus.APPROVED else [end]
 
 
 def _sqlstate(error: DBAPIError) -> str:

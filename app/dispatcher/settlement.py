@@ -1,5 +1,7 @@
 """From what an engine saw to the job's end: which status, which reason, and what it costs."""
 
+from datetime import datetime
+
 from app.db.queries.jobs import Move
 from app.dispatcher.tracking import TrackedRun
 from app.domain.execution import INFRASTRUCTURE_FAILURES, EndReason, Observation, RunState, final_status
@@ -49,6 +51,24 @@ def give_up(run: TrackedRun, reason: EndReason, message: str) -> Move:
     )
 
 
-def begin(run: TrackedRun) -> Move:
-    """The move of a dispatched job whose engine has taken it out of its own queue."""
-    return Move(job_id=run.job_id, from_status=JobStatus.APPROVED, to_status=JobStatus.RUNNING, run_id=run.run_id)
+def call_off(run: TrackedRun, reason: EndReason) -> Move:
+    """The move of a cancelled job whose run never was launched, and never will be."""
+    return Move(
+        job_id=run.job_id,
+        from_status=run.status,
+        to_status=final_status(reason),
+        run_id=run.run_id,
+        reason=reason,
+        charged_seconds=0,
+    )
+
+
+def begin(run: TrackedRun, started_at: datetime | None = None) -> Move:
+    """The move of a dispatched job whose engine has taken it out of its own queue, when it says that it did."""
+    return Move(
+        job_id=run.job_id,
+        from_status=JobStatus.APPROVED,
+        to_status=JobStatus.RUNNING,
+        run_id=run.run_id,
+        started_at=started_at,
+    )

@@ -21,6 +21,7 @@ class TrackedRun:
 
     job_id: int
     run_id: UUID
+    engine: str
     status: JobStatus
     num_gpus: int
     reserved_seconds: int
@@ -73,10 +74,12 @@ def tracked(row: Row[Any]) -> TrackedRun:
     return TrackedRun(
         job_id=row.id,
         run_id=row.run_id,
+        engine=row.executor,
         status=JobStatus(row.status),
         num_gpus=row.num_gpus,
         reserved_seconds=row.reserved_seconds,
         cancelled_as=cancellation(row) if row.cancel_requested_at else None,
+        unknown_since=row.unknown_since,
     )
 
 

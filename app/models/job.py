@@ -70,7 +70,15 @@ class Job(Base):
         Index(
             "ix_jobs_to_stop", "id", postgresql_where=text("cancel_requested_at IS NOT NULL AND finished_at IS NULL")
         ),
-        Index("ix_jobs_approved", "decided_at", "id", postgresql_where=text("status = 'APPROVED'")),
+        Index(
+            "ix_jobs_queue",
+            "gpu_type",
+            "decided_at",
+            "id",
+            "num_gpus",
+            postgresql_where=text("status = 'APPROVED' AND run_id IS NULL"),
+        ),
+        Index("ix_jobs_lost", "id", postgresql_where=text("reason = 'LOST'")),
         UniqueConstraint("run_id"),
     )
 
@@ -110,6 +118,7 @@ class Job(Base):
     expected_start_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     launched_at: Mapped[datetime | None]
+    unknown_since: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]

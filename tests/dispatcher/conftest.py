@@ -123,8 +123,13 @@ class Scene(Generic[Engine]):
 
 @pytest.fixture
 def options(state: AppState) -> DispatcherOptions:
+    """A tick waits for the engine however slow this machine is, so that what it has done is the same every time."""
     return DispatcherOptions(
-        tick=TICK, starts_by_itself=False, starvation_limit=timedelta(hours=24), policy=state.quota_policy
+        tick=TICK,
+        starts_by_itself=False,
+        starvation_limit=timedelta(hours=24),
+        policy=state.quota_policy,
+        patience=timedelta(seconds=30),
     )
 
 

@@ -41,9 +41,12 @@ class ScriptedEngine:
         """The lost runs of which nothing is left."""
         self.started: list[JobSpec] = []
         self.adopted: list[JobSpec] = []
-        self.stopped: list[tuple[int, timedelta]] = []
+        self.stopped: list[tuple[int | None, timedelta]] = []
+        """The jobs whose runs it was asked to stop; None: one that it had never heard of."""
         self.polls: list[set[int]] = []
         self._jobs: dict[UUID, int] = {}
+        self._names: dict[UUID, int] = {}
+        """The jobs of all runs that it ever heard of."""
 
     def ends(
         self,
@@ -67,7 +70,7 @@ class ScriptedEngine:
         return run_id
 
     def remember(self, job_id: int, run_id: UUID) -> None:
-        self._jobs[run_id] = job_id
+        self._jobs[run_id] = self._names[run_id] = job_id
 
     async def inventory(self) -> Sequence[GpuInfo]:
         self._fail("inventory")
@@ -79,12 +82,13 @@ class ScriptedEngine:
         if spec.job_id in self.refuses:
             raise self.refuses[spec.job_id]
         self.started.append(spec)
-        self._jobs[spec.run_id] = spec.job_id
+        self.remember(spec.job_id, spec.run_id)
 
     async def adopt(self, specs: Collection[JobSpec]) -> None:
         self._fail("adopt")
         self.adopted.extend(specs)
-        self._jobs.update({spec.run_id: spec.job_id for spec in specs})
+        for spec in specs:
+            self.remember(spec.job_id, spec.run_id)
 
     async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
         self._fail("poll")
@@ -94,9 +98,10 @@ class ScriptedEngine:
         return {run_id: self.shows.get(job_id, Observation(RunState.RUNNING)) for run_id, job_id in known.items()}
 
     async def stop(self, run_id: UUID, grace: timedelta) -> None:
-        if self._jobs[run_id] in self.refuses_to_stop:
+        self._fail("stop")
+        if self._names.get(run_id) in self.refuses_to_stop:
             raise ConnectionError("the node does not answer")
-        self.stopped.append((self._jobs[run_id], grace))
+        self.stopped.append((self._names.get(run_id), grace))
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
         self._fail("proved_gone")

@@ -105,13 +105,12 @@ async def test_while_the_engine_does_not_answer_nothing_is_concluded(scripted: S
     await scripted.tick()
     scripted.engine.fails["poll"] = ConnectionError("no answer")
     for _ in range(3):
-        with pytest.raises(ConnectionError):
-            await scripted.tick(hours=1)
+        await scripted.tick(hours=1)
     del scripted.engine.fails["poll"]
-    await scripted.tick()
+    await scripted.tick(seconds=5)
     assert (await scripted.job(job_id)).status == "RUNNING"
     scripted.engine.ends(job_id)
-    await scripted.tick()
+    await scripted.tick(seconds=5)
     assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 600)
 
 
@@ -120,10 +119,9 @@ async def test_runs_are_adopted_as_soon_as_the_engine_answers(scripted: Scripted
     await scripted.tick()
     successor = ScriptedEngine()
     successor.fails["adopt"] = ConnectionError("no answer")
-    with pytest.raises(ConnectionError):
-        await scripted.take_over(successor)
+    await scripted.take_over(successor)
     successor.fails.clear()
-    await scripted.tick()
+    await scripted.tick(seconds=5)
     assert [spec.job_id for spec in successor.adopted] == [job_id]
 
 
@@ -186,11 +184,10 @@ async def cut_all_connections(scene: Scripted) -> None:
 async def test_the_loop_goes_on_after_a_failed_tick_and_resigns_at_the_end(scripted: Scripted) -> None:
     job_id = await scripted.start()
     await scripted.let_the_lease_expire()
-    scripted.engine.fails["adopt"] = ConnectionError("no answer")
     scripted.dispatcher = scripted.make_dispatcher(tick=timedelta(milliseconds=1))
-    loop = asyncio.create_task(scripted.dispatcher.run())
-    await eventually(lambda: is_held(scripted))
-    scripted.engine.fails.clear()
+    async with without_the_table(scripted, "jobs"):
+        loop = asyncio.create_task(scripted.dispatcher.run())
+        await eventually(lambda: is_held(scripted))
     await eventually(lambda: scripted.sql("SELECT id FROM jobs WHERE id = :id AND launched_at IS NOT NULL", id=job_id))
     loop.cancel()
     with suppress(asyncio.CancelledError):

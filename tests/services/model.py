@@ -229,7 +229,7 @@ class Model:
     def dispatcher_dies(self) -> None:
         """With it goes what it and the simulated engine had in memory only."""
         for job in self.jobs.values():
-            job.is_told_to_stop, job.stops_at, job.unknown_since = False, None, None
+            job.is_told_to_stop, job.stops_at = False, None
 
     def tick(self, now: datetime, gpus_of: Mapping[int, Sequence[int]]) -> None:
         """`gpus_of`: the GPUs that each job has been given in its life, as the service knows it after this tick."""
@@ -244,7 +244,11 @@ class Model:
             self._launch()
 
     def _launch(self) -> None:
+        """What was cancelled before never is."""
         for job in self._running():
+            if not job.is_launched and job.cancelled_by is not None:
+                self._end(job, _cancellation(job, job.cancelled_by))
+                continue
             if not job.is_launched and job.wish.fate.reason is EndReason.LAUNCH_FAILURE:
                 self._end(job, EndReason.LAUNCH_FAILURE)
             job.is_launched = True

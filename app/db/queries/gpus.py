@@ -1,7 +1,7 @@
 """The fleet, and which run holds which GPU."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -116,6 +116,27 @@ _RESUME = text(
     """
 )
 
+# While a GPU is quarantined nobody gets it, so the last one of its runs that was lost is its last one.
+_QUARANTINED = """
+    SELECT DISTINCT ON (g.id) g.id AS gpu_id, g.node, g.gpu_index, a.run_id
+    FROM gpus g JOIN gpu_allocations a ON a.gpu_id = g.id JOIN jobs j ON j.id = a.job_id
+    WHERE g.is_quarantined AND g.retired_at IS NULL AND g.executor = :executor
+      AND j.reason = 'LOST' AND j.executor = :executor
+    ORDER BY g.id, a.id DESC
+"""
+_LOST_RUNS = text(f"SELECT DISTINCT run_id FROM ({_QUARANTINED}) suspect")
+_END_QUARANTINE = text(
+    f"""
+    WITH proved AS (
+        SELECT gpu_id FROM ({_QUARANTINED}) suspect WHERE run_id = ANY(CAST(:run_ids AS uuid[]))
+    ), locked AS (
+        SELECT id FROM gpus WHERE id IN (SELECT gpu_id FROM proved) ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE gpus SET is_quarantined = false WHERE id IN (SELECT id FROM locked) AND is_quarantined
+    RETURNING node, gpu_index
+    """
+)
+
 
 async def sync_inventory(connection: AsyncConnection, *, executor: str, gpus: Sequence[GpuInfo], now: datetime) -> None:
     """Make the table equal to what the engine offers. A GPU that is gone is retired, not deleted."""
@@ -179,3 +200,19 @@ async def drain(connection: AsyncConnection, *, gpu_id: int, reason: str, user_i
 
 async def resume(connection: AsyncConnection, *, gpu_id: int) -> bool:
     return (await connection.execute(_RESUME, {"gpu_id": gpu_id})).one_or_none() is not None
+
+
+async def lost_runs(connection: AsyncConnection, *, executor: str) -> Sequence[UUID]:
+    """The lost runs of this engine because of which GPUs are quarantined."""
+    return (await connection.execute(_LOST_RUNS, {"executor": executor})).scalars().all()
+
+
+async def end_quarantine(
+    connection: AsyncConnection, run_ids: Collection[UUID], *, executor: str
+) -> Sequence[tuple[str, int]]:
+    """Put the GPUs that lost runs had held back into service; one that was drained as well stays drained.
+
+    Returns their nodes and indexes. Call `lease.fence` first.
+    """
+    rows = await connection.execute(_END_QUARANTINE, {"executor": executor, "run_ids": list(run_ids)})
+    return [(row.node, row.gpu_index) for row in rows]

@@ -107,7 +107,7 @@ _TRANSITION = text(
     WITH move AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             job_id bigint, from_status text, to_status text, run_id uuid, executor text, reason text, note text,
-            ended_at timestamptz, error_message text, exit_code int, exit_signal int, charged_seconds bigint)
+            started_at timestamptz, ended_at timestamptz, error_message text, exit_code int, exit_signal int, charged_seconds bigint)
     ), lease AS (
         SELECT 1 FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE
     ), locked AS (
@@ -126,7 +126,9 @@ _TRANSITION = text(
             decision_note = CASE WHEN m.to_status IN ('APPROVED', 'REJECTED') THEN m.note ELSE j.decision_note END,
             run_id = coalesce(j.run_id, m.run_id),
             executor = coalesce(j.executor, m.executor),
-            started_at = CASE WHEN m.to_status = 'RUNNING' THEN greatest(:now, j.decided_at) ELSE j.started_at END,
+            started_at = CASE WHEN m.to_status = 'RUNNING'
+                              THEN greatest(least(m.started_at, :now), j.decided_at, j.dispatched_at)
+                              ELSE j.started_at END,
             finished_at = CASE WHEN m.to_status = ANY(:final)
                                THEN greatest(least(m.ended_at, :now), j.created_at, j.decided_at, j.started_at) END,
             reason = m.reason,
@@ -239,7 +241,11 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One job's step to another status. It happens only if the job is still in `from_status` and of this run."""
+    """One job's step to another status. It happens only if the job is still in `from_status` and of this run.
+
+    What an engine says of moments (`started_at`, `ended_at`) counts as far as it lies between what is known before and
+    now; without it, now does.
+    """
 
     job_id: int
     from_status: JobStatus
@@ -248,6 +254,7 @@ class Move:
     executor: str | None = None
     reason: EndReason | None = None
     note: str | None = None
+    started_at: datetime | None = None
     ended_at: datetime | None = None
     error_message: str | None = None
     exit_code: int | None = None
