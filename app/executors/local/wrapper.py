@@ -149,7 +149,7 @@ def _keep(directory: int, events: Events) -> None:
         run.begin(evidence)
     except LaunchFailure as failure:
         run.end()
-        evidence.write(stopped="launch", message=str(failure))
+        evidence.write(stopped="launch", message=str(failure), started_at=None)
         return
     crash_point("wrapper.after-spawn")
     run.attend()
@@ -256,6 +256,7 @@ class Run:
         go, begin = os.pipe2(os.O_CLOEXEC)
         failed, fail = os.pipe2(os.O_CLOEXEC)
         self._sandbox_says, sandbox_tells = os.pipe2(os.O_CLOEXEC)
+        crash_point("wrapper.before-spawn")
         self._child = os.fork()
         if not self._child:
             os.close(begin)
@@ -270,8 +271,8 @@ class Run:
             )
         except OSError as error:
             raise LaunchFailure(f"The run directory cannot be written: {error.strerror}.") from error
-        evidence.begun()
-        self._started_at = boottime()
+        crash_point("wrapper.after-child")
+        self._started_at = evidence.begun()
         os.write(begin, b"!")
         os.close(begin)
         self._events.watch(self._output)
@@ -542,8 +543,10 @@ class Evidence:
         self._begun_at = self._over_at = 0.0
         os.posix_fallocate(self._file, 0, EVIDENCE_BYTES)
 
-    def begun(self) -> None:
+    def begun(self) -> float:
+        """The command begins now, which is told by the clock that elapsed time is measured with."""
         self._started_at, self._begun_at = time.time(), boottime()
+        return self._begun_at
 
     def ended(self) -> None:
         self._ended_at, self._over_at = time.time(), boottime()
@@ -553,7 +556,7 @@ class Evidence:
         facts = {
             "started_at": self._started_at,
             "ended_at": self._ended_at,
-            "elapsed_seconds": self._over_at - self._begun_at,
+            "elapsed_seconds": max(0.0, self._over_at - self._begun_at),
             "exit_code": None,
             "signal": None,
             "stopped": None,

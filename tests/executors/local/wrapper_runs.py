@@ -1,0 +1,152 @@
+"""Run directories with a real wrapper, without the executor that makes them otherwise."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from app.executors.local import log, processes, wrapper
+
+PATIENCE_SECONDS = 20
+STARTED_IN_SECONDS = 15
+NOBODY = pwd.getpwnam("nobody")
+CGROUP_PARENT = f"gtm-tests-{os.getpid()}"
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - the directory in it is made safely
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user or mount")
+needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T]) -> T:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+    return found
+
+
+class WrapperRun:
+    """One run directory, and what its wrapper makes of it."""
+
+    def __init__(self, runs: Path, command: str, **changes: Any) -> None:
+        self.id = uuid4()
+        self.path = runs / str(self.id)
+        self.work = self.path / "work"
+        self.work.mkdir(parents=True)
+        self.path.chmod(0o711)
+        self.work.chmod(0o777)
+        spec = {
+            "run_id": str(self.id),
+            "command": command,
+            "env": {"PATH": os.defpath, "GTM_RUN_ID": str(self.id)},
+            "cwd": str(self.work),
+            "time_limit_seconds": 60,
+            "kill_grace_seconds": 5,
+            "log_limit_bytes": 2**20,
+            "cgroup_parent": CGROUP_PARENT,
+        }
+        self.write("spec.json", json.dumps(spec | changes))
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text, encoding="utf-8")
+        (self.path / name).chmod(0o600)
+
+    def start(self, **environment: str) -> "subprocess.Popen[bytes]":
+        argv = [sys.executable, "-I", "-S", "-E", wrapper.__file__, str(self.path)]
+        return subprocess.Popen(argv, env=environment, cwd="/")
+
+    def launch(self, **environment: str) -> int:
+        """Start the wrapper, and wait until it has taken the run or said that it did not."""
+        return self.start(**environment).wait(STARTED_IN_SECONDS)
+
+    def evidence(self) -> Mapping[str, Any]:
+        """How the run ended, once it has."""
+        until((self.path / "evidence.json").exists)
+        return self.read("evidence.json")
+
+    def read(self, name: str) -> Mapping[str, Any]:
+        fields: Mapping[str, Any] = json.loads((self.path / name).read_bytes())
+        return fields
+
+    @property
+    def wrapper(self) -> int:
+        return int(self.read("started")["pid"])
+
+    @property
+    def child(self) -> int:
+        """The first process of the command, which runs by then."""
+        until(lambda: (self.path / "child.json").exists() and (self.path / "child.json").stat().st_size)
+        pid = int(self.read("child.json")["pid"])
+        until(lambda: processes.run_of(pid) == self.id or not is_alive(pid))
+        return pid
+
+    def stop(self, grace_seconds: float) -> None:
+        self.write("stop", json.dumps({"grace_seconds": grace_seconds}))
+        os.kill(self.wrapper, signal.SIGTERM)
+
+    def printed(self) -> bytes:
+        """All of the log that can be read."""
+        data, offset = b"", 0
+        while (chunk := log.read(self.path, offset=offset, limit=65_536, complete=False)).data:
+            data += chunk.data
+            offset = chunk.next_offset
+        return data
+
+    def waits_for(self, text: bytes) -> None:
+        until(lambda: text in self.printed())
+
+    def end(self) -> None:
+        """Leave nothing of it."""
+        self.write("stop", json.dumps({"grace_seconds": 0}))
+        if (self.path / "started").exists() and is_alive(self.wrapper) and not (self.path / "evidence.json").exists():
+            os.kill(self.wrapper, signal.SIGTERM)
+            until(lambda: not is_alive(self.wrapper))
+        assert processes.kill_leftovers(self.path, patience_seconds=PATIENCE_SECONDS)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+MakeRun = Callable[..., WrapperRun]
+
+
+@contextmanager
+def made_runs(directory: Path | None = None) -> Iterator[MakeRun]:
+    """Makes runs and starts them, unless `launch=False`; at the end, nothing is left of them."""
+    place = Path(tempfile.mkdtemp(prefix="gtm-wrapper-", dir=directory or IN_MEMORY))
+    place.chmod(0o711)
+    runs = []
+
+    def make(command: str, *, launch: bool = True, **changes: Any) -> WrapperRun:
+        runs.append(run := WrapperRun(place, command, **changes))
+        if launch:
+            assert run.launch() == wrapper.TAKEN
+        return run
+
+    try:
+        yield make
+    finally:
+        for run in runs:
+            run.end()
+        shutil.rmtree(place)
+        for _, base in wrapper.cgroup_bases():
+            wrapper.remove_cgroup(f"{base}/{CGROUP_PARENT}")
