@@ -120,7 +120,7 @@ def _state(row: Row[Any]) -> GpuState:
     if row.drained_at is not None:
         return GpuState.DRAINED if row.job_id is None else GpuState.DRAINING
     if row.offline_reason is not None:
-        return GpuState.OFFLINE
+        return GpuState.DRAINING if row.is_busy else GpuState.OFFLINE
     if row.job_id is not None or row.is_busy:
         return GpuState.BUSY
     return GpuState.CONTENDED if row.is_contended else GpuState.FREE

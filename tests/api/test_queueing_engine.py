@@ -23,6 +23,7 @@ FLEET = [
     GpuInfo(GpuSlot("n1", 1, "n1:1"), "a100", memory_bytes=0, busy=True),
     GpuInfo(GpuSlot("n1", 2, "n1:2"), "a100", memory_bytes=0),
     GpuInfo(GpuSlot("n2", 0, "n2:0"), "a100", memory_bytes=0, offline_reason="drained: fan [root]"),
+    GpuInfo(GpuSlot("n2", 1, "n2:1"), "a100", memory_bytes=0, busy=True, offline_reason="draining: fan [root]"),
 ]
 WHERE = "/shared/logs/7.log"
 
@@ -180,6 +181,7 @@ async def test_the_fleet_tells_what_the_engine_knows_and_where_our_job_runs(
         ("n1", 1, "BUSY", job_id),
         ("n1", 2, "FREE", None),
         ("n2", 0, "OFFLINE", None),
+        ("n2", 1, "DRAINING", None),
     ]
     assert fleet[3]["offline_reason"] == "drained: fan [root]"
     assert all(gpu["actions"] == [] for gpu in fleet)
@@ -190,6 +192,7 @@ async def test_the_fleet_tells_what_the_engine_knows_and_where_our_job_runs(
         ("BUSY", None),
         ("FREE", None),
         ("OFFLINE", None),
+        ("DRAINING", None),
     ]
 
 

@@ -444,10 +444,12 @@ class LogView {
   #obstacleNotice() {
     return html`<div class="notice notice-warning log-obstacle" role="status">
       ${icon("exclamation-triangle")}
-      <p class="people-text">${this.#obstacle}</p>
-      <button type="button" class="button button-small" @click=${() => this.#goOn()}>
-        ${icon("arrow-clockwise")}${t("error.retry")}
-      </button>
+      <div>
+        <p class="people-text">${this.#obstacle}</p>
+        <button type="button" class="button button-small" @click=${() => this.#goOn()}>
+          ${icon("arrow-clockwise")}${t("error.retry")}
+        </button>
+      </div>
     </div>`;
   }
 
