@@ -31,7 +31,7 @@ def runs_directory() -> Iterator[Path]:
 
 
 def end_all(runs: Path) -> None:
-    directories = [RunDirectory(path) for path in runs.iterdir() if path.is_dir()]
+    directories = [RunDirectory(path.parent) for path in runs.rglob("spec.json")]
     for directory in directories:
         directory.ask_to_stop(timedelta(0))
         if (started := directory.started()) is not None and directory.is_held():

@@ -1,0 +1,148 @@
+"""The whole service on this machine's own processes: a job's life, and what survives the death of whom."""
+
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.e2e.local_deployment import LocalDeployment, deployed_locally, pids_of
+from tests.e2e.processes import PROJECT, wait_until
+from tests.factories import Person
+
+pytestmark = pytest.mark.anyio
+
+CRASH_POINT = re.compile(r'crash_point\("([a-z.-]+)"\)')
+SOURCES = [*PROJECT.glob("app/dispatcher/*.py"), *PROJECT.glob("app/executors/local/*.py")]
+CRASH_POINTS = sorted({point for path in SOURCES for point in CRASH_POINT.findall(path.read_text(encoding="utf-8"))})
+OF_THE_DISPATCHER = [point for point in CRASH_POINTS if not point.startswith("wrapper.")]
+OF_THE_WRAPPER = [point for point in CRASH_POINTS if point.startswith("wrapper.")]
+FINAL = {"COMPLETED", "FAILED", "CANCELLED"}
+
+
+@pytest.fixture
+async def deployment(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[LocalDeployment]:
+    async with deployed_locally(fresh_database_url, tmp_path) as deployment:
+        yield deployment
+
+
+async def test_a_job_lives_through_the_death_of_the_service_and_is_charged_what_it_ran(
+    deployment: LocalDeployment,
+) -> None:
+    service, address = deployment.start_service()
+    door = deployment.counts / "door"
+    command = deployment.counting(
+        f"echo begun as $(id -un) on $GTM_GPUS; until [ -e {door} ]; do sleep 0.1; done; echo the door is open; exit 0"
+    )
+    wish = {"name": "a real one", "gpu_type": "CPU", "num_gpus": 2, "estimated_hours": 0.5, "command": command}
+    async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=20) as client:
+        owner, admin = await headers_of(deployment, deployment.owner), await headers_of(deployment, deployment.admin)
+        submitted = await client.post("/jobs", json=wish, headers=owner)
+        assert submitted.status_code == 201, submitted.text
+        job_id = submitted.json()["id"]
+        for verb in ("approve", "start"):
+            decided = await client.post(f"/admin/jobs/{job_id}/{verb}", json={}, headers=admin)
+            assert decided.status_code == 200, decided.text
+        async with client.stream("GET", f"/jobs/{job_id}/log", params={"follow": True}, headers=owner) as stream:
+            pieces = stream.aiter_bytes()
+            first = b""
+            while not first.endswith(b"on 2\n"):
+                first += await anext(pieces)
+        as_whom = "nobody" if os.geteuid() == 0 else os.environ["USER"]
+        assert first == f"begun as {as_whom} on 2\n".encode()
+        running = (await client.get(f"/jobs/{job_id}", headers=owner)).json()
+        assert (running["status"], running["executor"]) == ("RUNNING", "local")
+
+    service.kill()
+    before = pids_of(run_id := (await deployment.desk.job(job_id)).run_id)
+    _, address = deployment.start_service()
+    assert set(before) & set(pids_of(run_id))
+    async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=20, headers=owner) as client:
+        assert (await client.get(f"/jobs/{job_id}")).json()["status"] == "RUNNING"
+        params = {"follow": True, "offset": len(first)}
+        async with client.stream("GET", f"/jobs/{job_id}/log", params=params) as stream:
+            door.touch()
+            rest = b"".join([piece async for piece in stream.aiter_bytes()])
+        assert rest == b"the door is open\n"
+        ended = (await client.get(f"/jobs/{job_id}")).json()
+    assert (ended["status"], ended["reason"], ended["exit_code"]) == ("COMPLETED", "EXITED", 0)
+    await deployment.books_are_right(job_id)
+
+
+async def test_a_cancelled_job_and_all_its_processes_end_though_they_ignore_sigterm(
+    deployment: LocalDeployment,
+) -> None:
+    dispatcher = deployment.start_dispatcher()
+    stubborn = await deployment.approved("trap '' TERM; setsid sleep 600 & sleep 600")
+    obedient = await deployment.approved("sleep 600")
+    await deployment.have_begun(stubborn, obedient)
+    for job_id in (stubborn, obedient):
+        await deployment.desk.cancel(deployment.owner, job_id)
+    await deployment.come_to("CANCELLED", obedient)
+    dispatcher.kill()
+    await deployment.let_the_lease_run_out()
+    deployment.start_dispatcher()
+    await deployment.come_to("CANCELLED", stubborn, seconds=45)
+    rows = [await deployment.desk.job(job_id) for job_id in (stubborn, obedient)]
+    assert [(row.reason, row.exit_signal) for row in rows] == [("CANCELLED_BY_USER", 9), ("CANCELLED_BY_USER", 15)]
+    await deployment.books_are_right(stubborn, obedient)
+
+
+async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(deployment: LocalDeployment) -> None:
+    deployment.start_dispatcher()
+    job_id = await deployment.approved("setsid sleep 600 & sleep 600")
+    await deployment.have_begun(job_id)
+    await deployment.come_to("RUNNING", job_id)
+    run_id = (await deployment.desk.job(job_id)).run_id
+    os.kill(
+        int(re.findall(r'"pid": (\d+)', (deployment.runs / str(run_id) / "started").read_text())[0]), signal.SIGKILL
+    )
+    await deployment.come_to("FAILED", job_id)
+    row = await deployment.desk.job(job_id)
+    assert (row.reason, row.charged_seconds) == ("LOST", 0)
+    await deployment.books_are_right(job_id)
+
+
+def test_there_is_a_crash_point_on_both_sides_of_whatever_lasts() -> None:
+    assert {"local.before-spawn", "local.after-spawn"} <= set(OF_THE_DISPATCHER)
+    assert {"wrapper.before-started", "wrapper.after-started", "wrapper.after-rename"} <= set(OF_THE_WRAPPER)
+
+
+@pytest.mark.parametrize("point", OF_THE_DISPATCHER)
+async def test_a_dispatcher_that_dies_at_this_point_runs_nothing_twice(deployment: LocalDeployment, point: str) -> None:
+    finishing = [await deployment.approved("sleep 0.2", num_gpus=2) for _ in range(2)]
+    cancelled = await deployment.approved("sleep 600")
+    await deployment.desk.start(deployment.admin, cancelled)
+    await deployment.desk.cancel(deployment.owner, cancelled)
+
+    doomed = deployment.start_dispatcher(CRASH_AT=point)
+    wait_until(doomed.died_by_itself, f"the dispatcher reaches {point}")
+    assert doomed.popen.returncode == -signal.SIGKILL, doomed.output.read_text()
+    await deployment.let_the_lease_run_out()
+    deployment.start_dispatcher()
+
+    await deployment.come_to("COMPLETED", *finishing)
+    await deployment.come_to("CANCELLED", cancelled)
+    await deployment.books_are_right(*finishing, cancelled)
+
+
+@pytest.mark.parametrize("point", OF_THE_WRAPPER)
+async def test_a_wrapper_that_dies_at_this_point_runs_nothing_twice_and_leaves_nothing(
+    deployment: LocalDeployment, point: str
+) -> None:
+    jobs = [await deployment.approved("sleep 0.2", num_gpus=2) for _ in range(2)]
+    deployment.start_dispatcher(CRASH_AT=point)
+
+    await deployment.come_to(FINAL, *jobs)
+
+    rows = [await deployment.desk.job(job_id) for job_id in jobs]
+    expected = {"wrapper.before-started": "LAUNCH_FAILURE", "wrapper.after-rename": "EXITED"}.get(point, "LOST")
+    assert {row.reason for row in rows} == {expected}
+    await deployment.books_are_right(*jobs)
+
+
+async def headers_of(deployment: LocalDeployment, person: Person) -> dict[str, str]:
+    return {"Authorization": f"Bearer {await deployment.token_of(person)}"}
