@@ -13,6 +13,8 @@ from app.executors.local.spec import LocalOptions
 from app.executors.simulated.executor import SimulatedExecutor
 from app.executors.simulated.fleet import parse_fleet
 from app.executors.simulated.timeline import MINIMUM_SPEEDUP
+from app.executors.slurm.executor import SlurmExecutor
+from app.executors.slurm.options import read_options
 
 
 def create_executor(settings: Settings, clock: Clock) -> Executor:
@@ -61,4 +63,8 @@ def _local(settings: Settings, clock: Clock) -> Executor:
     )
 
 
-_ENGINES: dict[str, Callable[[Settings, Clock], Executor]] = {"simulated": _simulated, "local": _local}
+def _slurm(settings: Settings, clock: Clock) -> Executor:
+    return SlurmExecutor(read_options(settings), clock)
+
+
+_ENGINES: dict[str, Callable[[Settings, Clock], Executor]] = {"simulated": _simulated, "local": _local, "slurm": _slurm}

@@ -1,0 +1,130 @@
+"""What Slurm says of one job, whichever command and version said it."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.domain.execution import RunState
+
+NAME_PREFIX = "gtm-"
+
+CLEANING_UP = frozenset({"COMPLETING", "STAGE_OUT"})
+WAITING = frozenset(
+    {
+        "PENDING",
+        "CONFIGURING",
+        "POWER_UP_NODE",
+        "REQUEUED",
+        "REQUEUE_FED",
+        "REQUEUE_HOLD",
+        "RESV_DEL_HOLD",
+        "SPECIAL_EXIT",
+    }
+)
+HOLDING = frozenset({"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"})
+ENDED = frozenset(
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "LAUNCH_FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "RECONFIG_FAIL",
+        "TIMEOUT",
+    }
+)
+_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)(?:,|$)")
+
+
+def name_of(run_id: UUID) -> str:
+    """The name of the one job that carries this run."""
+    return f"{NAME_PREFIX}{run_id}"
+
+
+def run_of(name: str) -> UUID | None:
+    """The run of a job with this name; None: not one of ours."""
+    if not name.startswith(NAME_PREFIX):
+        return None
+    try:
+        return UUID(name.removeprefix(NAME_PREFIX))
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How the batch script ended: by its own exit, or by a signal."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+
+    @classmethod
+    def of_wait_status(cls, status: int) -> "ExitStatus":
+        """From the number that waitpid gives: exit 7 is 1792, SIGSEGV with a core dump is 139."""
+        signal = status & 0x7F
+        return cls(signal=signal) if signal else cls(exit_code=(status >> 8) & 0xFF)
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmJob:
+    """`states` holds the state and its flags, as in COMPLETED with COMPLETING. Times are whole seconds, as Slurm's are.
+
+    `elapsed` is set where Slurm itself measured it; `gpus` where it says how many it gave. `placement` names the GPUs
+    as far as they are known: `n1:0,1`, or only `n1`.
+    """
+
+    run_id: UUID
+    job_id: str
+    states: frozenset[str]
+    reason: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    elapsed: timedelta | None = None
+    exit: ExitStatus = ExitStatus()
+    gpus: int | None = None
+    placement: str | None = None
+    cancelled_by_uid: int | None = None
+    restarts: int = 0
+
+    @property
+    def phase(self) -> RunState | None:
+        """None: a state that proves nothing, such as REVOKED, or one that this program does not know.
+
+        A job that cleans up still holds its GPUs, whatever its end will be called.
+        """
+        if self.states & CLEANING_UP:
+            return RunState.RUNNING
+        if self.states & WAITING:
+            return RunState.STARTING
+        if self.states & HOLDING:
+            return RunState.RUNNING
+        return RunState.ENDED if self.states & ENDED else None
+
+    @property
+    def never_began(self) -> bool:
+        """Slurm gave it no GPUs: refused, or cancelled while it waited."""
+        return self.phase is RunState.ENDED and (self.started_at is None or self.placement is None)
+
+
+def most_telling(jobs: Collection[SlurmJob], began_as: str | None) -> SlurmJob:
+    """The job which is the run, should several carry its name: the one whose script began it, else the latest."""
+    return max(jobs, key=lambda job: (job.job_id == began_as, not job.never_began, int(job.job_id)))
+
+
+def count_gpus(tres: str) -> int | None:
+    """From Slurm's list of resources: `cpu=1,gres/gpu=2,gres/gpu:a100=2` has 2. None: GPUs are not told of."""
+    found = _GPUS.search(tres)
+    return int(found[1]) if found else None
+
+
+def by_run(jobs: Collection[SlurmJob]) -> Mapping[UUID, Sequence[SlurmJob]]:
+    grouped: dict[UUID, list[SlurmJob]] = {}
+    for job in jobs:
+        grouped.setdefault(job.run_id, []).append(job)
+    return grouped

@@ -1,0 +1,134 @@
+"""`squeue`: all jobs that Slurm's controller still knows, in one call. JSON differs between versions, text does not.
+
+22.05 (no `data_parser`) writes plain numbers, the state as one word and the exit as a raw wait status; since 23.02
+numbers are `{"set", "infinite", "number"}`, since 23.11 the state is a list of words.
+Only JSON tells which GPUs of a node a job has; it also tells three thousand bytes of everything else for each job of
+the whole cluster, since 22.05 ignores filters there. Text is a tenth of that.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from app.executors.slurm.gres import parse_indexes
+from app.executors.slurm.hostlist import expand
+from app.executors.slurm.job import ExitStatus, SlurmJob, count_gpus, run_of
+
+JSON_ARGUMENTS = ("--json", "--states=all", "--all")
+_FIELDS = "JobID Name State StartTime EndTime NodeList exit_code tres-alloc RestartCnt Reason"
+TEXT_ARGUMENTS = (
+    "--noheader",
+    "--states=all",
+    "--all",
+    f"--Format={','.join(f'{field}:|' for field in _FIELDS.split())}",
+)
+
+
+class NotUnderstood(ValueError):
+    """The output has another form than any that is known."""
+
+
+def parse_json(output: str) -> list[SlurmJob]:
+    """Our jobs among all.
+
+    Raises:
+        NotUnderstood: this version of Slurm writes something else.
+    """
+    try:
+        return [job for record in json.loads(output)["jobs"] if (job := _job_of_record(record)) is not None]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotUnderstood(f"squeue --json: {type(error).__name__}: {error}") from error
+
+
+def _job_of_record(record: dict[str, Any]) -> SlurmJob | None:
+    run_id = run_of(record["name"])
+    if run_id is None:
+        return None
+    states = record["job_state"]
+    nodes = expand(record["nodes"] or "")
+    return SlurmJob(
+        run_id=run_id,
+        job_id=str(record["job_id"]),
+        states=frozenset([states] if isinstance(states, str) else states),
+        reason=": ".join(filter(None, map(_told, (record["state_reason"], record.get("state_description"))))) or None,
+        started_at=_moment(_number(record["start_time"])),
+        ended_at=_moment(_number(record["end_time"])),
+        exit=_exit_of_record(record["exit_code"]),
+        gpus=count_gpus(record.get("tres_alloc_str") or ""),
+        placement=_placement(nodes, record.get("gres_detail") or []),
+        restarts=_number(record.get("restart_cnt")) or 0,
+    )
+
+
+def _number(value: Any) -> int | None:
+    """A number as any version writes it; None: not set, or infinite."""
+    if isinstance(value, dict):
+        return int(value["number"]) if value.get("set") and not value.get("infinite") else None
+    return None if value is None else int(value)
+
+
+def _exit_of_record(value: Any) -> ExitStatus:
+    if isinstance(value, int):
+        return ExitStatus.of_wait_status(value)
+    signal = value.get("signal") or {}
+    number = _number(signal.get("id", signal.get("signal_id")))
+    return ExitStatus(signal=number) if number else ExitStatus(exit_code=_number(value["return_code"]))
+
+
+def _placement(nodes: list[str], gres_by_node: list[str]) -> str | None:
+    """`n1:0,1 n2:3`; without indexes where Slurm does not tell them, as it does not once a job has ended."""
+    if len(gres_by_node) != len(nodes):
+        return " ".join(nodes) or None
+    parts = []
+    for node, gres in zip(nodes, gres_by_node, strict=True):
+        indexes = sorted(parse_indexes(gres))
+        parts.append(f"{node}:{','.join(map(str, indexes))}" if indexes else node)
+    return " ".join(parts) or None
+
+
+def parse_text(output: str) -> list[SlurmJob]:
+    """Our jobs among all, from the fields of `TEXT_ARGUMENTS`. Times have to be written as seconds since 1970.
+
+    Raises:
+        NotUnderstood: a line of ours has other fields.
+    """
+    return list(_jobs_of_lines(output))
+
+
+def _jobs_of_lines(output: str) -> Iterator[SlurmJob]:
+    for line in output.splitlines():
+        fields = [field.strip() for field in line.split("|")]
+        run_id = run_of(fields[1]) if len(fields) > 1 else None
+        if run_id is None:
+            continue
+        try:
+            job_id, _, state, start, end, nodes, status, tres, restarts, reason, _ = fields
+            yield SlurmJob(
+                run_id=run_id,
+                job_id=job_id,
+                states=frozenset([state]),
+                reason=_told(reason),
+                started_at=moment_of_text(start),
+                ended_at=moment_of_text(end),
+                exit=ExitStatus.of_wait_status(int(status)),
+                gpus=count_gpus(tres),
+                placement=" ".join(expand(nodes)) or None,
+                restarts=int(restarts) if restarts.isdecimal() else 0,
+            )
+        except ValueError as error:
+            raise NotUnderstood(f"squeue: {line!r}: {error}") from error
+
+
+def moment_of_text(text: str) -> datetime | None:
+    """From seconds since 1970; Slurm writes N/A, Unknown or None where there is no such time."""
+    return _moment(int(text)) if text.isdecimal() else None
+
+
+def _moment(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _told(text: str | None) -> str | None:
+    """Slurm's `None` means that it has not considered the job yet."""
+    return None if text in (None, "", "None", "(null)", "N/A") else text
