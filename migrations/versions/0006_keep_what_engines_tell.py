@@ -1,5 +1,7 @@
-"""Keep what engines tell: their name for a run, where they put it, when they expect it to begin, since when they have
-not known it, GPUs out of reach; find long queues by GPU type, and what was lost"""
+"""Keep what engines tell: their name for a run, where they put it, when they expect it to begin, GPUs out of reach
+
+And since when they have not known a run. Long queues are read by GPU type from now on, and what was lost is found.
+"""
 
 import sqlalchemy as sa
 from alembic import op

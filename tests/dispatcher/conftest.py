@@ -1,6 +1,6 @@
 """A dispatcher in a test's hands: it ticks when told, on a clock that stands still until it is moved."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -18,6 +18,7 @@ from app.services import invariants, jobs, quotas
 from tests.conftest import FakeClock
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.factories import ORIGIN, Person, approve_job, make_job, start_job
+from tests.waiting import eventually
 
 Engine = TypeVar("Engine", bound=Executor)
 
@@ -59,6 +60,15 @@ class Scene(Generic[Engine]):
         await self.let_the_lease_expire()
         self.dispatcher = self.make_dispatcher(engine, **options)
         await self.dispatcher.tick()
+
+    async def tick_until(self, condition: Callable[[], Awaitable[object]]) -> None:
+        """For an engine that answers late: no time passes on the clock."""
+
+        async def is_so_after_a_tick() -> object:
+            await self.dispatcher.tick()
+            return await condition()
+
+        await eventually(is_so_after_a_tick)
 
     async def submit(self, **facts: Any) -> int:
         return int((await make_job(self.state, self.owner, **facts)).id)
@@ -142,6 +152,7 @@ async def simulated(
     scene = Scene(replace(state, engine=engine), engine, clock, user, admin, options)
     await scene.dispatcher.tick()
     yield scene
+    await scene.dispatcher._resign()
     await the_books_balance(scene)
 
 
@@ -154,6 +165,7 @@ async def scripted(
     scene = Scene(replace(state, engine=engine), engine, clock, user, admin, options)
     await scene.dispatcher.tick()
     yield scene
+    await scene.dispatcher._resign()
     await the_books_balance(scene)
 
 
@@ -166,6 +178,7 @@ async def queueing(
     scene = Scene(replace(state, engine=engine), engine, clock, user, admin, options)
     await scene.dispatcher.tick()
     yield scene
+    await scene.dispatcher._resign()
     await the_books_balance(scene)
 
 

@@ -1,5 +1,6 @@
 """An engine that does what a test tells it to. It keeps to the contract only as far as the test wants."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -34,6 +35,12 @@ class ScriptedEngine:
         """What `start` raises for the run of a job."""
         self.fails: dict[str, Exception] = {}
         """What the method of this name raises, whatever it is asked."""
+        self.hangs: set[str] = set()
+        """The methods that do not answer before `let_go`."""
+        self.hangs_on: set[int] = set()
+        """The jobs whose runs it neither starts nor stops before `let_go`."""
+        self.forgets = False
+        """Whether it does not remember what it is asked to adopt."""
         self.refuses_to_stop: set[int] = set()
         self.before_inventory: Callable[[], Awaitable[None]] = nothing_happens
         self.before_poll: Callable[[], Awaitable[None]] = nothing_happens
@@ -44,6 +51,8 @@ class ScriptedEngine:
         self.stopped: list[tuple[int | None, timedelta]] = []
         """The jobs whose runs it was asked to stop; None: one that it had never heard of."""
         self.polls: list[set[int]] = []
+        self.asked_gone: list[set[UUID]] = []
+        self._let_go = asyncio.Event()
         self._jobs: dict[UUID, int] = {}
         self._names: dict[UUID, int] = {}
         """The jobs of all runs that it ever heard of."""
@@ -72,40 +81,47 @@ class ScriptedEngine:
     def remember(self, job_id: int, run_id: UUID) -> None:
         self._jobs[run_id] = self._names[run_id] = job_id
 
+    def let_go(self) -> None:
+        """Whoever hangs gets the answer, and nobody hangs any more."""
+        self.hangs.clear()
+        self.hangs_on.clear()
+        self._let_go.set()
+
     async def inventory(self) -> Sequence[GpuInfo]:
-        self._fail("inventory")
+        await self._behave("inventory")
         await self.before_inventory()
         return self.fleet
 
     async def start(self, spec: JobSpec) -> None:
-        self._fail("start")
+        await self._behave("start", spec.job_id)
         if spec.job_id in self.refuses:
             raise self.refuses[spec.job_id]
         self.started.append(spec)
         self.remember(spec.job_id, spec.run_id)
 
     async def adopt(self, specs: Collection[JobSpec]) -> None:
-        self._fail("adopt")
+        await self._behave("adopt")
         self.adopted.extend(specs)
-        for spec in specs:
+        for spec in () if self.forgets else specs:
             self.remember(spec.job_id, spec.run_id)
 
     async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
-        self._fail("poll")
+        await self._behave("poll")
         await self.before_poll()
         known = {run_id: self._jobs[run_id] for run_id in run_ids if run_id in self._jobs}
         self.polls.append(set(known.values()))
         return {run_id: self.shows.get(job_id, Observation(RunState.RUNNING)) for run_id, job_id in known.items()}
 
     async def stop(self, run_id: UUID, grace: timedelta) -> None:
-        self._fail("stop")
+        await self._behave("stop", self._names.get(run_id))
         if self._names.get(run_id) in self.refuses_to_stop:
             raise ConnectionError("the node does not answer")
         self.stopped.append((self._names.get(run_id), grace))
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
-        self._fail("proved_gone")
-        return self.gone.intersection(run_ids)
+        self.asked_gone.append(set(run_ids))
+        await self._behave("proved_gone")
+        return self.gone
 
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
         raise NotImplementedError
@@ -115,6 +131,8 @@ class ScriptedEngine:
     ) -> Sequence[UtilisationSample]:
         raise NotImplementedError
 
-    def _fail(self, method: str) -> None:
+    async def _behave(self, method: str, job_id: int | None = None) -> None:
         if method in self.fails:
             raise self.fails[method]
+        if method in self.hangs or job_id in self.hangs_on:
+            await self._let_go.wait()

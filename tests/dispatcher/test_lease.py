@@ -1,13 +1,19 @@
 """Who may dispatch: one process at a time, known by a term that only grows."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.db.engine import Database
 from app.db.queries import lease as queries
+from app.db.queries import runs
 from app.dispatcher.lease import LEASE_TTL, Lease
 from tests.waiting import eventually
 
@@ -98,6 +104,71 @@ async def test_a_slow_answer_does_not_stretch_it(database: Database, stopwatch: 
     assert lease.term is None
 
 
+@asynccontextmanager
+async def kept(lease: Lease) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(lease.keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+async def test_one_that_is_kept_is_renewed_whatever_its_holder_does(database: Database) -> None:
+    lease = Lease(database, ttl=timedelta(seconds=1))
+    assert await lease.hold() == 1
+    async with kept(lease):
+        first = await renewal(database)
+        for _ in range(3):
+            latest = await renewal(database)
+            await eventually(partial(is_renewed_since, database, latest))
+    assert await renewal(database) != first
+    assert (lease.term, await lease.hold()) == (1, 1)
+
+
+async def is_renewed_since(database: Database, moment: object) -> bool:
+    return await renewal(database) != moment
+
+
+async def test_keeping_it_goes_on_after_a_failure(database: Database) -> None:
+    lease = Lease(database, ttl=timedelta(seconds=2))
+    await lease.hold()
+    latest = await renewal(database)
+
+    async def has_failed() -> bool:
+        return "the lease could not be renewed" in [entry["event"] for entry in entries]
+
+    with capture_logs() as entries:
+        async with kept(lease):
+            await rename(database, "dispatcher_lease", "dispatcher_lease_away")
+            try:
+                await eventually(has_failed)
+            finally:
+                await rename(database, "dispatcher_lease_away", "dispatcher_lease")
+            await eventually(partial(is_renewed_since, database, latest))
+    assert lease.term == 1
+
+
+async def rename(database: Database, table: str, name: str) -> None:
+    async with database.autocommit() as connection:
+        await connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
+
+
+async def test_nobody_keeps_what_others_have_taken(database: Database) -> None:
+    first, second = Lease(database, ttl=SHORT), Lease(database)
+    await first.hold()
+    async with kept(first):
+        await take_by_force(database, second)
+        latest = await renewal(database)
+        await eventually(partial(is_without_term, first))
+    assert await renewal(database) == latest
+    assert second.term == 2
+
+
+async def is_without_term(lease: Lease) -> bool:
+    return lease.term is None
+
+
 async def test_a_new_holder_gets_a_larger_term(database: Database) -> None:
     first, second = Lease(database), Lease(database)
     await first.hold()
@@ -149,6 +220,32 @@ async def test_a_fence_keeps_the_lease_where_it_is_until_the_transaction_ends(da
     assert await taking_over == 2
     async with database.transaction() as connection:
         assert not await queries.fence(connection, term=1)
+
+
+RUN, NOW = uuid4(), datetime(2026, 3, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        partial(runs.note_launched, run_id=RUN, now=NOW),
+        partial(runs.note_reports, reports=[{"run_id": str(RUN), "progress": 0.5}], now=NOW),
+        partial(runs.note_unknown, run_ids=[RUN], now=NOW),
+        partial(runs.explain, reasons={1: "AWAITING_GPUS"}),
+    ],
+    ids=["launched", "reports", "unknown", "explain"],
+)
+async def test_whatever_is_noted_keeps_the_lease_where_it_is_until_it_is_committed(
+    database: Database, note: Callable[..., Awaitable[None]]
+) -> None:
+    """Else a successor could read what an older term is about to change."""
+    await Lease(database).hold()
+    async with database.transaction() as connection:
+        await note(connection, term=1)
+        taking_over = asyncio.create_task(take_by_force(database, Lease(database)))
+        await eventually(lambda: somebody_waits(database))
+        assert not taking_over.done()
+    assert await taking_over == 2
 
 
 async def take_by_force(database: Database, successor: Lease) -> int | None:

@@ -1,10 +1,10 @@
 """An engine that queues by itself and chooses the GPUs, as Slurm does: the job stays APPROVED until it runs."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.api.state import AppState
 from app.domain.execution import EndReason, LaunchError, Observation, RunState
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
@@ -14,14 +14,6 @@ pytestmark = pytest.mark.anyio
 
 Scripted = Scene[ScriptedEngine]
 QUEUED = Observation(RunState.STARTING, queue_reason="(Resources)")
-
-
-@pytest.fixture
-async def queueing(state: AppState, scripted: Scripted) -> Scripted:
-    scripted.engine = ScriptedEngine(places_gpus=False)
-    scripted.state = replace(state, engine=scripted.engine)
-    await scripted.take_over()
-    return scripted
 
 
 async def queued(scene: Scripted) -> int:
@@ -82,6 +74,74 @@ async def test_cancelling_goes_through_the_engine(queueing: Scripted) -> None:
     queueing.engine.ends(job_id, EndReason.CANCELLED_BY_USER)
     await queueing.tick()
     assert (await queueing.job(job_id)).status == "CANCELLED"
+
+
+async def test_a_job_that_was_never_handed_over_is_called_off_through_the_engine(queueing: Scripted) -> None:
+    """It is proved to have no run there, so it costs nothing and has never started."""
+    job_id = await queueing.start()
+    queueing.engine.refuses[job_id] = TimeoutError("no answer")
+    await queueing.tick()
+    await queueing.cancel(job_id)
+    await queueing.tick()
+    assert len(queueing.engine.stopped) == 1
+    assert await queueing.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 0)
+    assert (await queueing.job(job_id)).started_at is None
+    steps = [row.to_status for row in await queueing.sql("SELECT to_status FROM job_events ORDER BY seq")]
+    assert steps == ["PENDING", "APPROVED", "APPROVED", "APPROVED", "CANCELLED"]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(90, 90), (600, 600), (-60, 0), (6000, 3600), (None, 3600)],
+    ids=["early", "late", "before it was handed over", "in the future", "not at all"],
+)
+async def test_it_has_started_when_the_engine_says_so_within_reason(
+    queueing: Scripted, told: int | None, kept: int
+) -> None:
+    """In seconds after it was handed over; the dispatcher looks an hour later."""
+    handed_over_at = queueing.clock()
+    job_id = await queued(queueing)
+    started_at = None if told is None else handed_over_at + timedelta(seconds=told)
+    queueing.engine.shows[job_id] = Observation(RunState.RUNNING, started_at=started_at)
+    await queueing.tick(hours=1)
+    assert (await queueing.job(job_id)).started_at == handed_over_at + timedelta(seconds=kept)
+
+
+async def test_a_run_that_was_never_seen_running_has_the_engines_moments(queueing: Scripted) -> None:
+    handed_over_at = queueing.clock()
+    job_id = await queued(queueing)
+    queueing.engine.shows[job_id] = Observation(
+        RunState.ENDED,
+        timedelta(minutes=10),
+        started_at=handed_over_at + timedelta(minutes=5),
+        ended_at=handed_over_at + timedelta(minutes=15),
+        reason=EndReason.EXITED,
+    )
+    await queueing.tick(hours=1)
+    job = await queueing.job(job_id)
+    assert (job.started_at - handed_over_at, job.finished_at - handed_over_at) == (
+        timedelta(minutes=5),
+        timedelta(minutes=15),
+    )
+
+
+async def test_an_end_before_the_beginning_is_no_moment(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    queueing.engine.shows[job_id] = Observation(
+        RunState.ENDED, started_at=queueing.clock(), ended_at=datetime(1970, 1, 1, tzinfo=UTC), reason=EndReason.EXITED
+    )
+    await queueing.tick(hours=1)
+    job = await queueing.job(job_id)
+    assert job.started_at == job.finished_at
+
+
+async def test_in_automatic_mode_the_engines_queue_decides_what_is_free(queueing: Scripted) -> None:
+    await queueing.take_over(starts_by_itself=True)
+    await queueing.sql("UPDATE gpus SET is_busy = true")
+    queueing.engine.fleet = [replace(gpu, busy=True) for gpu in queueing.engine.fleet]
+    job_id = await queueing.approve(num_gpus=8)
+    await queueing.tick()
+    assert (await queueing.job(job_id)).launched_at is not None
 
 
 async def test_starting_again_what_one_has_started_oneself_changes_nothing(queueing: Scripted) -> None:

@@ -1,6 +1,7 @@
 """From the decision to run a job to its settled end."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,17 @@ class TestCancelling:
         assert await scripted.verdict(job_id) == (status, reason, 600)
 
 
+async def lose(scene: Scene[ScriptedEngine], **facts: Any) -> int:
+    """The run of a new job."""
+    job_id = await scene.start(**facts)
+    await scene.tick()
+    scene.engine.forget(job_id)
+    await scene.tick(minutes=1)
+    await scene.tick(minutes=10)
+    assert (await scene.job(job_id)).reason == "LOST"
+    return job_id
+
+
 class TestLosingARun:
     async def test_not_knowing_a_run_is_not_its_end(self, scripted: Scene[ScriptedEngine]) -> None:
         job_id = await scripted.start()
@@ -219,6 +231,17 @@ class TestLosingARun:
         scripted.engine.forget(job_id)
         await scripted.tick(minutes=9)
         assert (await scripted.job(job_id)).status == "RUNNING"
+
+    async def test_its_engine_is_asked_to_end_what_may_still_run(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await lose(scripted)
+        assert scripted.engine.stopped == [(job_id, timedelta(seconds=30))]
+
+    async def test_it_is_lost_though_the_engine_cannot_end_it(self, scripted: Scene[ScriptedEngine]) -> None:
+        scripted.engine.fails["stop"] = ConnectionError("no answer")
+        job_id = await lose(scripted)
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+        await scripted.tick()
+        assert scripted.engine.stopped == []
 
     async def test_a_lost_run_that_somebody_cancelled_is_lost(self, simulated: Scene[SimulatedExecutor]) -> None:
         job_id = await simulated.start(command="train #SIM fault=lost duration=1m")
@@ -255,4 +278,123 @@ class TestFailingToLaunch:
         assert (await scripted.job(job_id)).status == "RUNNING"
         await scripted.tick(seconds=1)
         assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+        assert await scripted.gpus("is_quarantined") == 1
+        assert [job for job, _ in scripted.engine.stopped] == [None], "it may have begun all the same"
+
+    async def test_a_run_that_cannot_be_launched_can_be_cancelled(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start(num_gpus=2)
+        scripted.engine.refuses[job_id] = TimeoutError("no answer")
+        await scripted.tick()
+        await scripted.cancel(job_id)
+        await scripted.tick(seconds=1)
+        assert await scripted.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 0)
+        assert await scripted.gpus("is_quarantined") == 0
+        assert len(scripted.engine.stopped) == 1
+
+    async def test_one_that_was_launched_before_a_crash_is_cancelled_by_proof(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        await scripted.sql("UPDATE jobs SET launched_at = NULL")
+        await scripted.cancel(job_id)
+        await scripted.take_over()
+        assert [job for job, _ in scripted.engine.stopped] == [job_id]
+        assert (await scripted.job(job_id)).status == "RUNNING"
+        scripted.engine.ends(job_id, EndReason.SIGNALLED, signal=15)
+        await scripted.tick()
+        assert await scripted.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 600)
+        assert len(scripted.engine.started) == len(scripted.engine.stopped) == 1
+
+    @pytest.mark.parametrize("method", ["stop", "poll"])
+    async def test_while_the_engine_does_not_answer_it_is_not_known_to_be_cancelled(
+        self, scripted: Scene[ScriptedEngine], method: str
+    ) -> None:
+        job_id = await scripted.start()
+        await scripted.cancel(job_id)
+        scripted.engine.fails[method] = ConnectionError("no answer")
+        await scripted.tick()
+        await scripted.tick(minutes=1)
+        assert (await scripted.job(job_id)).status == "RUNNING"
+        scripted.engine.fails.clear()
+        await scripted.tick(seconds=1)
+        assert await scripted.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 0)
+        assert scripted.engine.started == []
+
+    async def test_after_two_minutes_of_silence_it_is_lost(self, scripted: Scene[ScriptedEngine]) -> None:
+        """It may have begun before a crash, and nobody could stop it."""
+        job_id = await scripted.start()
+        await scripted.cancel(job_id)
+        scripted.engine.fails["stop"] = ConnectionError("no answer")
+        await scripted.tick()
+        await scripted.tick(minutes=2)
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+        assert await scripted.gpus("is_quarantined") == 1
+
+
+class TestAQuarantine:
+    """The GPUs of a lost run are kept aside until it is proved that nothing of it is left."""
+
+    async def test_it_ends_by_proof(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await lose(scripted, num_gpus=3)
+        await scripted.tick(seconds=30)
+        assert await scripted.gpus("is_quarantined") == 3
+        scripted.engine.gone.add((await scripted.job(job_id)).run_id)
+        await scripted.tick(seconds=30)
+        assert await scripted.gpus("is_quarantined") == 0
+        assert await scripted.start(num_gpus=8)
+
+    async def test_of_two_lost_runs_each_needs_its_own_proof(self, scripted: Scene[ScriptedEngine]) -> None:
+        first, second = await lose(scripted, num_gpus=3), await lose(scripted, num_gpus=2)
+        scripted.engine.gone.add((await scripted.job(first)).run_id)
+        await scripted.tick(seconds=30)
+        assert await scripted.gpus("is_quarantined") == 2
+        assert scripted.engine.asked_gone[-1] == {(await scripted.job(job_id)).run_id for job_id in (first, second)}
+        await scripted.tick(seconds=30)
+        assert scripted.engine.asked_gone[-1] == {(await scripted.job(second)).run_id}
+
+    async def test_an_engine_that_has_no_lost_runs_is_not_asked(self, scripted: Scene[ScriptedEngine]) -> None:
+        await scripted.tick(minutes=1)
+        assert scripted.engine.asked_gone == []
+
+    async def test_what_was_drained_stays_drained(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await lose(scripted)
+        await scripted.sql("UPDATE gpus SET drained_at = now(), drain_reason = 'fan' WHERE is_quarantined")
+        scripted.engine.gone.add((await scripted.job(job_id)).run_id)
+        await scripted.tick(seconds=30)
+        assert await scripted.gpus("drained_at IS NOT NULL AND NOT is_quarantined") == 1
+
+    async def test_only_the_latest_run_of_a_gpu_counts(self, scripted: Scene[ScriptedEngine]) -> None:
+        earlier = await lose(scripted, num_gpus=8)
+        await scripted.sql("UPDATE gpus SET is_quarantined = false")
+        later = await lose(scripted, num_gpus=8)
+        scripted.engine.gone.add((await scripted.job(earlier)).run_id)
+        await scripted.tick(seconds=30)
+        assert scripted.engine.asked_gone[-1] == {(await scripted.job(later)).run_id}
+        assert await scripted.gpus("is_quarantined") == 8
+
+    async def test_another_engine_is_not_asked_about_it(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await lose(scripted)
+        engine = ScriptedEngine()
+        engine.name = "another"
+        engine.gone.add((await scripted.job(job_id)).run_id)
+        await scripted.take_over(engine)
+        await scripted.tick(seconds=30)
+        assert engine.asked_gone == []
+        assert await scripted.gpus("is_quarantined") == 1
+
+    async def test_what_is_not_gone_is_stopped_once_more_by_each_dispatcher(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        """The first one may have died between giving the run up and saying so."""
+        await lose(scripted)
+        await scripted.take_over()
+        await scripted.tick(minutes=1)
+        await scripted.tick(minutes=1)
+        assert len(scripted.engine.stopped) == 2
+
+    async def test_a_proof_that_cannot_be_had_ends_nothing(self, scripted: Scene[ScriptedEngine]) -> None:
+        await lose(scripted)
+        scripted.engine.fails["proved_gone"] = ConnectionError("no answer")
+        await scripted.tick(seconds=30)
         assert await scripted.gpus("is_quarantined") == 1

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.api.state import AppState
 from app.domain.execution import Observation, RunState
@@ -12,6 +13,7 @@ from app.executors.simulated.executor import SimulatedExecutor
 from app.executors.simulated.fleet import parse_fleet
 from tests.dispatcher.conftest import FLEET, Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
+from tests.factories import start_job
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +93,112 @@ async def test_a_dispatcher_that_ends_makes_room_at_once(scripted: Scene[Scripte
     await scripted.dispatcher._resign()
     await scripted.make_dispatcher().tick()
     assert len(scripted.engine.started) == 1
+
+
+class TestARunThatTheEngineForgets:
+    """However often dispatchers come and go meanwhile."""
+
+    async def test_it_is_lost_after_ten_minutes_of_them_together(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        scripted.engine.forgets = True
+        scripted.engine.forget(job_id)
+        await scripted.take_over()
+        scripted.clock.advance(minutes=5)
+        await scripted.take_over()
+        assert (await scripted.job(job_id)).status == "RUNNING"
+        scripted.clock.advance(minutes=5)
+        await scripted.take_over()
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+
+    async def test_the_ten_minutes_begin_anew_when_it_was_known_in_between(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        scripted.engine.forgets = True
+        run_id = scripted.engine.forget(job_id)
+        await scripted.take_over()
+        assert (await scripted.job(job_id)).unknown_since == scripted.clock()
+        scripted.engine.remember(job_id, run_id)
+        await scripted.tick(minutes=5)
+        assert (await scripted.job(job_id)).unknown_since is None
+        scripted.engine.forget(job_id)
+        scripted.clock.advance(minutes=5)
+        await scripted.take_over()
+        assert (await scripted.job(job_id)).status == "RUNNING"
+
+
+class Successor(ScriptedEngine):
+    """The engine that the service uses from now on."""
+
+    name = "successor"
+
+
+class TestRunsOfAnotherEngine:
+    """Somebody has changed `EXECUTOR` while jobs were under way."""
+
+    async def test_they_are_neither_adopted_nor_launched_nor_stopped(self, scripted: Scene[ScriptedEngine]) -> None:
+        running = await scripted.start()
+        await scripted.tick()
+        cancelled = await scripted.start()
+        await scripted.cancel(cancelled)
+        waiting = await scripted.start()
+        engine = Successor()
+        with capture_logs() as entries:
+            await scripted.take_over(engine)
+        assert (engine.adopted, engine.started, engine.stopped, engine.polls) == ([], [], [], [])
+        [warning] = [entry for entry in entries if entry["log_level"] == "warning"]
+        assert warning["runs"] == {"scripted": 3}
+        statuses = {(await scripted.job(job_id)).status for job_id in (running, cancelled, waiting)}
+        assert statuses == {"RUNNING"}
+
+    async def test_they_are_lost_after_ten_minutes_and_the_owner_reads_why(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        running = await scripted.start()
+        await scripted.tick()
+        waiting = await scripted.start()
+        engine = Successor()
+        await scripted.take_over(engine)
+        await scripted.tick(minutes=5)
+        scripted.clock.advance(minutes=5)
+        await scripted.take_over(engine)
+        for job_id in (running, waiting):
+            assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+            job = await scripted.job(job_id)
+            assert (
+                job.error_message == 'This run belonged to the engine "scripted", and "successor" has taken its place.'
+            )
+        assert engine.stopped == []
+
+    async def test_they_go_on_when_their_engine_comes_back_in_time(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        await scripted.take_over(Successor())
+        scripted.clock.advance(minutes=9)
+        await scripted.take_over(scripted.engine)
+        await scripted.tick(minutes=9)
+        scripted.engine.ends(job_id)
+        await scripted.tick()
+        assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 600)
+
+    async def test_one_that_is_decided_on_later_is_noticed_as_well(self, scripted: Scene[ScriptedEngine]) -> None:
+        """By an API that was not restarted yet."""
+        job_id = await scripted.approve()
+        await scripted.take_over(Successor())
+        await scripted.sql("UPDATE gpus SET retired_at = NULL WHERE executor = 'scripted'")
+        await start_job(scripted.state, job_id, scripted.admin)
+        await scripted.tick(seconds=30)
+        await scripted.tick(minutes=10)
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
+
+    async def test_a_queue_of_the_other_engine_is_lost_in_the_same_way(self, queueing: Scene[ScriptedEngine]) -> None:
+        job_id = await queueing.start()
+        await queueing.tick()
+        await queueing.take_over(Successor())
+        await queueing.tick(minutes=10)
+        assert await queueing.verdict(job_id) == ("FAILED", "LOST", 0)
 
 
 async def settle(scene: Scene[ScriptedEngine]) -> None:

@@ -106,6 +106,68 @@ class TestStartedByItself:
         assert await statuses(automatic, job_id) == ["APPROVED"]
 
 
+class TestAQueueLongerThanOneReading:
+    """Of which the dispatcher reads no more than what decides."""
+
+    @pytest.fixture
+    async def short_sighted(self, automatic: Simulated, monkeypatch: pytest.MonkeyPatch) -> Simulated:
+        monkeypatch.setattr("app.dispatcher.loop.LONGEST_QUEUE", 2)
+        monkeypatch.setattr("app.dispatcher.loop.MOST_STARTS", 2)
+        return automatic
+
+    async def test_the_jobs_of_one_type_do_not_hide_those_of_another(self, short_sighted: Simulated) -> None:
+        for _ in range(5):
+            await short_sighted.approve(num_gpus=8, command="sleep 3000")
+        elsewhere = await short_sighted.approve(gpu_type="V100")
+        await short_sighted.tick(seconds=2)
+        assert await statuses(short_sighted, elsewhere) == ["RUNNING"]
+
+    async def test_jobs_that_do_not_fit_do_not_hide_one_that_does(self, short_sighted: Simulated) -> None:
+        await short_sighted.approve(num_gpus=7, command="sleep 3000")
+        large = [await short_sighted.approve(num_gpus=2) for _ in range(5)]
+        small = await short_sighted.approve(num_gpus=1)
+        await short_sighted.tick()
+        await short_sighted.tick()
+        assert await statuses(short_sighted, *large, small) == ["APPROVED"] * 5 + ["RUNNING"]
+
+    async def test_jobs_that_lack_quota_do_not_hide_one_that_has_it(self, short_sighted: Simulated) -> None:
+        for _ in range(3):
+            await short_sighted.decide(await short_sighted.submit(time_limit=timedelta(hours=30)))
+        await short_sighted.sql("UPDATE gpus SET drained_at = now(), drain_reason = 'month end'")
+        short_sighted.clock.advance(days=30)
+        await short_sighted.submit(time_limit=timedelta(hours=90))
+        rich = (await make_job(short_sighted.state, await make_user(short_sighted.state))).id
+        await short_sighted.decide(rich)
+        await short_sighted.sql("UPDATE gpus SET drained_at = NULL, drain_reason = NULL")
+        await short_sighted.tick()
+        assert await statuses(short_sighted, rich) == ["RUNNING"]
+
+    async def test_all_that_fits_starts_within_a_few_ticks(self, short_sighted: Simulated) -> None:
+        jobs = [await short_sighted.approve(command="sleep 3000") for _ in range(9)]
+        for _ in range(4):
+            await short_sighted.tick()
+        assert await statuses(short_sighted, *jobs) == ["RUNNING"] * 8 + ["APPROVED"]
+
+    async def test_nothing_passes_a_starved_job_behind_others_that_fit(self, short_sighted: Simulated) -> None:
+        short_sighted.clock.advance(hours=1)
+        await short_sighted.sql("UPDATE gpus SET drained_at = now(), drain_reason = 'fan'")
+        first, starved = await short_sighted.approve(num_gpus=4), await short_sighted.approve(num_gpus=8)
+        await short_sighted.tick(hours=25)
+        fresh = await short_sighted.approve(num_gpus=1)
+        await short_sighted.sql("UPDATE gpus SET drained_at = NULL, drain_reason = NULL")
+        await short_sighted.tick()
+        await short_sighted.tick()
+        assert await statuses(short_sighted, first, starved, fresh) == ["RUNNING", "APPROVED", "APPROVED"]
+
+    async def test_everybody_is_told_in_turn_why_they_wait(self, short_sighted: Simulated) -> None:
+        await short_sighted.approve(num_gpus=8, command="sleep 3000")
+        await short_sighted.tick()
+        waiting = [await short_sighted.approve() for _ in range(7)]
+        for _ in range(4):
+            await short_sighted.tick(seconds=2)
+        assert {(await short_sighted.job(job_id)).wait_reason for job_id in waiting} == {"AWAITING_GPUS"}
+
+
 class TestTheTurnOfTheMonth:
     async def test_the_reservation_moves_to_the_month_of_the_start(self, automatic: Simulated) -> None:
         job_id = await automatic.approve(num_gpus=2, command="sleep 600")

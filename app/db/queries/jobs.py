@@ -107,7 +107,8 @@ _TRANSITION = text(
     WITH move AS (
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             job_id bigint, from_status text, to_status text, run_id uuid, executor text, reason text, note text,
-            started_at timestamptz, ended_at timestamptz, error_message text, exit_code int, exit_signal int, charged_seconds bigint)
+            started_at timestamptz, ended_at timestamptz, error_message text, exit_code int, exit_signal int,
+            charged_seconds bigint)
     ), lease AS (
         SELECT 1 FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE
     ), locked AS (
