@@ -37,9 +37,7 @@ def read(directory: Path, *, offset: int, limit: int, complete: bool) -> LogChun
     """
     try:
         while True:
-            has_evidence, printed = _end_of_run(
-                directory
-            )  # before the files: what is in them then is all there will be
+            has_evidence, printed = _end_of_run(directory)  # asked first: then the files hold all there will be
             segments = _segments(directory)
             try:
                 start, data = _read(segments, offset, limit)
@@ -75,12 +73,12 @@ def _segments(directory: Path) -> Sequence[_Segment]:
     end = 0
     for start, path in sorted((int(start), path) for start, path in starts if start.isdecimal()):
         try:
-            length = path.lstat().st_size
+            status = path.lstat()
         except FileNotFoundError:
             continue
-        if length:
-            found.append(_Segment(start, start + length, start - end, path))
-            end = start + length
+        if S_ISREG(status.st_mode) and status.st_size:
+            found.append(_Segment(start, start + status.st_size, start - end, path))
+            end = start + status.st_size
     return found
 
 

@@ -67,7 +67,11 @@ def pids_of(run_ids: Collection[UUID]) -> Mapping[UUID, Collection[int]]:
 
 
 def processes_of(run_id: UUID, cgroups: Iterable[str] = ()) -> set[ProcessIdentity]:
-    """All living processes that are proved to belong to a run: by its cgroups, by their environment, by descent."""
+    """All living processes that are proved to belong to a run: by its cgroups, by their environment, by descent.
+
+    The dead are none of them, though nobody may ever ask how they ended: as in a container whose first process does
+    not care for orphans.
+    """
     boot = boot_id()
     roots = {pid for cgroup in cgroups for pid in wrapper.cgroup_members(cgroup)}
     roots |= {pid for pid in wrapper.processes() if run_of(pid) == run_id}
@@ -75,7 +79,16 @@ def processes_of(run_id: UUID, cgroups: Iterable[str] = ()) -> set[ProcessIdenti
     found = {(pid, now[1]) for pid in roots if (now := wrapper.process_identity(pid)) is not None}
     for pid in roots:
         found.update(wrapper.descendants(pid))
-    return {ProcessIdentity(pid, start_ticks, boot) for pid, start_ticks in found}
+    return {ProcessIdentity(pid, start_ticks, boot) for pid, start_ticks in found if not _is_dead(pid)}
+
+
+def _is_dead(pid: int) -> bool:
+    """All of its threads are; the first one alone may be dead while others go on."""
+    try:
+        states = [task.read_text(errors="replace") for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # it changes just now: the next look tells
+    return all(state[state.rindex(")") + 2] in "ZX" for state in states)
 
 
 def leftovers(directory: Path) -> set[ProcessIdentity]:
@@ -106,7 +119,7 @@ def kill_leftovers(directory: Path, patience_seconds: float) -> bool:
 def _cgroups(directory: Path) -> list[str]:
     """The run's groups as its wrapper noted them; only those that bear its name, whoever wrote the note."""
     try:
-        noted = json.loads((directory / "child.json").read_bytes())["cgroups"]
+        noted = [Path(path) for path in json.loads((directory / "child.json").read_bytes())["cgroups"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [path for path in noted if Path(path).name == directory.name and Path(path).is_dir()]
+    return [str(path) for path in noted if path.name == directory.name and path.is_dir()]

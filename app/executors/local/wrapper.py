@@ -605,6 +605,8 @@ class CappedLog:
         self._segment_limit = max(1, (limit - self._head_limit) // TAIL_SEGMENTS)
         self._tail: list[str] = []
         self._file = -1
+        self._name = ""
+        self._first = 0
         self._room = 0
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._trouble = ""
@@ -632,6 +634,7 @@ class CappedLog:
             return self._lose(pipe)
         self.position += moved
         self._room -= moved
+        self._trouble = ""
         return moved
 
     def _open_segment(self) -> bool:
@@ -641,21 +644,20 @@ class CappedLog:
             return False
         note = self._note()
         start = self.position - len(note)
-        name = f"log.{start:020}"
         is_head = self.position < self._head_limit
+        self._name, self._first = f"log.{start:020}", self.position
         try:
             while not is_head and len(self._tail) >= TAIL_SEGMENTS:
                 os.unlink(self._tail.pop(0), dir_fd=self._directory)
-            self._file = self._create(name)
+            self._file = self._create(self._name)
+            if not is_head:
+                self._tail.append(self._name)
             if note:
                 os.write(self._file, note)
         except OSError as error:
             self._fail(error)
             return False
-        if not is_head:
-            self._tail.append(name)
         self._room = self._head_limit - self.position if is_head else self._segment_limit
-        self._trouble = ""
         return True
 
     def _note(self) -> bytes:
@@ -673,6 +675,14 @@ class CappedLog:
             return os.open(name, flags, FILE_MODE, dir_fd=self._directory)
 
     def _fail(self, error: OSError) -> None:
+        """What comes now is lost, until the next try. Tries that took nothing leave nothing, for they can be many."""
+        if self._file >= 0 and self._first == self.position:
+            try:
+                os.unlink(self._name, dir_fd=self._directory)
+            except OSError:
+                pass
+            if self._tail and self._tail[-1] == self._name:
+                self._tail.pop()
         self._close_segment()
         self._retry_at = time.monotonic() + DISK_RETRY_SECONDS
         if not self._trouble:
@@ -691,6 +701,7 @@ class CappedLog:
         self._file, self._room = -1, 0
 
     def close(self) -> None:
+        """If the last bytes were lost, say so where there is room for a line by now."""
         if self._trouble:
             self._retry_at = 0.0
             self._open_segment()

@@ -59,6 +59,8 @@ class WrapperRun:
             "kill_grace_seconds": 5,
             "log_limit_bytes": 2**20,
             "cgroup_parent": CGROUP_PARENT,
+            "hidden_paths": [str(runs)],
+            "writable_paths": [str(self.work)],
         }
         self.write("spec.json", json.dumps(spec | changes))
 
@@ -112,9 +114,8 @@ class WrapperRun:
 
     def end(self) -> None:
         """Leave nothing of it."""
-        self.write("stop", json.dumps({"grace_seconds": 0}))
-        if (self.path / "started").exists() and is_alive(self.wrapper) and not (self.path / "evidence.json").exists():
-            os.kill(self.wrapper, signal.SIGTERM)
+        if (self.path / "started").exists() and not (self.path / "evidence.json").exists() and is_alive(self.wrapper):
+            self.stop(grace_seconds=0)
             until(lambda: not is_alive(self.wrapper))
         assert processes.kill_leftovers(self.path, patience_seconds=PATIENCE_SECONDS)
 
