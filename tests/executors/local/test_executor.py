@@ -1,0 +1,318 @@
+"""What the local engine does beyond the contract: what it reads in run directories, and what it makes of trouble."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.core.clock import system_clock
+from app.domain.execution import EndReason, JobSpec, LaunchError, LogUnavailable, Observation, RunState
+from app.executors.local import executor as local_executor
+from app.executors.local import samples
+from app.executors.local.ends import MACHINE_RESTARTED
+from app.executors.local.executor import LocalExecutor
+from app.executors.local.inventory import open_devices
+from app.executors.local.processes import processes_of
+from app.executors.local.run_directory import RunDirectory
+from app.executors.local.spec import LocalOptions
+from tests.executors.engines import make_spec
+from tests.executors.local.runs import other_user, runs_directory
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+GRACE = timedelta(seconds=1)
+LONG = "echo begun; sleep 600"
+
+
+@pytest.fixture
+def runs() -> Iterator[Path]:
+    with runs_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def executor(runs: Path) -> LocalExecutor:
+    return make_executor(runs)
+
+
+def make_executor(runs: Path, **options: object) -> LocalExecutor:
+    chosen = replace(LocalOptions(runs, user=other_user()), **options)  # type: ignore[arg-type]
+    return LocalExecutor(open_devices("2xCPU"), chosen, system_clock)
+
+
+def spec_of(command: str, **facts: object) -> JobSpec:
+    slots = [device.info.slot for device in open_devices("2xCPU").list()]
+    return make_spec(command, launched_at=system_clock(), slots=slots, **facts)  # type: ignore[arg-type]
+
+
+async def test_a_run_that_was_stopped_before_it_was_started_never_begins(executor: LocalExecutor, runs: Path) -> None:
+    spec = spec_of("echo begun")
+    await executor.stop(spec.run_id, GRACE)
+    assert await executor.poll([spec.run_id]) == {}
+
+    await executor.start(spec)
+
+    ended = await end_of(executor, spec.run_id)
+    assert (ended.reason, ended.signal, ended.elapsed) == (EndReason.SIGNALLED, signal.SIGTERM, timedelta(0))
+    assert ended.started_at is None
+    assert list((runs / str(spec.run_id)).glob("log.*")) == []
+
+
+async def test_the_command_has_its_gpus_and_no_secret_of_the_service(
+    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://canary-9c41")
+    spec = spec_of("env; pwd; touch here; id -u", data_location="/data/imagenet")
+    await executor.start(spec)
+    await end_of(executor, spec.run_id)
+
+    printed = await log_of(executor, spec)
+
+    work = f"{runs}/{spec.run_id}/work"
+    environment = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+    assert "canary-9c41" not in printed
+    assert environment["GTM_RUN_ID"] == str(spec.run_id)
+    assert (environment["GTM_GPUS"], environment["CUDA_VISIBLE_DEVICES"]) == ("2", "")
+    assert environment["GTM_DATA_LOCATION"] == "/data/imagenet"
+    assert environment["TMPDIR"] == str(Path(work, "tmp"))
+    assert environment["API_KEY"] == "canary-7d1f"
+    user = other_user()
+    assert printed.splitlines()[-2:] == [work, str(os.geteuid() if user is None else user.uid)]
+    assert (Path(work) / "here").exists()
+
+
+async def test_what_makes_a_process_the_runs_cannot_be_overruled_by_the_job(executor: LocalExecutor) -> None:
+    spec = replace(spec_of("echo $GTM_RUN_ID"), environment={"GTM_RUN_ID": "mine"})
+    await executor.start(spec)
+    await end_of(executor, spec.run_id)
+
+    assert await log_of(executor, spec) == f"{spec.run_id}\n"
+
+
+async def test_the_job_reads_nothing_of_its_run_but_its_own_directory(executor: LocalExecutor, runs: Path) -> None:
+    if other_user() is None:
+        pytest.skip("only root can run jobs as somebody else")
+    spec = spec_of(f"cat {runs}/$GTM_RUN_ID/spec.json || ls {runs}/$GTM_RUN_ID || touch {runs}/$GTM_RUN_ID/log.0")
+    await executor.start(spec)
+
+    ended = await end_of(executor, spec.run_id)
+
+    assert ended.reason is EndReason.NONZERO_EXIT
+    assert (await log_of(executor, spec)).count("Permission denied") == 3
+
+
+async def test_a_wrapper_that_is_killed_takes_its_run_along(executor: LocalExecutor, runs: Path) -> None:
+    spec = spec_of("setsid sleep 600 & env -i sleep 600 & echo begun; sleep 600")
+    await begun(executor, spec)
+
+    kill_wrapper(runs, spec)
+    ended = await end_of(executor, spec.run_id)
+
+    assert (ended.reason, ended.exit_code, ended.signal) == (EndReason.LOST, None, None)
+    assert processes_of(spec.run_id) == set()
+    assert list(await executor.proved_gone([spec.run_id])) == [spec.run_id]
+    assert await end_of(make_executor(runs), spec.run_id) == ended
+
+
+async def test_after_the_machine_was_restarted_a_run_has_failed_with_its_node(
+    executor: LocalExecutor, runs: Path
+) -> None:
+    spec = spec_of(LONG)
+    await begun(executor, spec)
+    kill_wrapper(runs, spec)
+    started = runs / str(spec.run_id) / "started"
+    started.write_text(json.dumps(json.loads(started.read_bytes()) | {"boot_id": "an earlier one"}))
+
+    ended = await end_of(make_executor(runs), spec.run_id)
+
+    assert (ended.reason, ended.message) == (EndReason.NODE_FAILURE, MACHINE_RESTARTED)
+
+
+async def test_a_run_with_processes_that_cannot_be_killed_is_lost_and_not_proved_gone(
+    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that says that it belongs to the run stands in for one that does not die: it is brought back."""
+    monkeypatch.setattr(local_executor, "KILL_PATIENCE_SECONDS", 0.3)
+    spec = spec_of("echo begun; exit 0")
+    await executor.start(spec)
+    ended = await end_of(executor, spec.run_id)
+    evidence = runs / str(spec.run_id) / "evidence.json"
+    evidence.write_text(json.dumps(json.loads(evidence.read_bytes()) | {"survivors": True}))
+    undying = await keep_alive(spec.run_id)
+    try:
+        assert (await end_of(executor, spec.run_id)).reason is EndReason.LOST
+        assert list(await executor.proved_gone([spec.run_id])) == []
+    finally:
+        undying.terminate()
+        await undying.wait()
+
+    assert ended.reason is EndReason.EXITED
+    await eventually(lambda: executor.proved_gone([spec.run_id]))
+
+
+async def test_survivors_that_can_be_killed_after_all_change_nothing_of_the_end(
+    executor: LocalExecutor, runs: Path
+) -> None:
+    spec = spec_of("exit 3")
+    await executor.start(spec)
+    ended = await end_of(executor, spec.run_id)
+    evidence = runs / str(spec.run_id) / "evidence.json"
+    evidence.write_text(json.dumps(json.loads(evidence.read_bytes()) | {"survivors": True}))
+    survivor = await asyncio.create_subprocess_exec("sleep", "600", env={"GTM_RUN_ID": str(spec.run_id)})
+
+    assert await end_of(executor, spec.run_id) == ended
+    assert await survivor.wait() == -signal.SIGKILL
+
+
+async def test_a_described_run_that_no_wrapper_took_gets_another_one(
+    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_executor, "launch_wrapper", lambda _: None)
+    spec = spec_of("echo begun")
+    await executor.start(spec)
+    assert (await executor.poll([spec.run_id]))[spec.run_id].state is RunState.STARTING
+    monkeypatch.undo()
+    monkeypatch.setattr(local_executor, "RELAUNCH_AFTER", timedelta(0))
+
+    assert (await end_of(make_executor(runs), spec.run_id)).reason is EndReason.EXITED
+    assert await log_of(executor, spec) == "begun\n"
+
+
+async def test_a_wrapper_that_cannot_take_its_run_is_a_refused_launch(executor: LocalExecutor, runs: Path) -> None:
+    spec = spec_of("echo begun")
+    (runs / str(spec.run_id)).mkdir()
+    (runs / str(spec.run_id) / "lock").mkdir()
+
+    with pytest.raises(LaunchError, match=r"^The run could not be started on this machine: .*Is a directory.*\.$"):
+        await executor.start(spec)
+
+    assert await executor.poll([spec.run_id]) == {}
+
+
+@pytest.fixture
+def full_disk(runs: Path) -> Iterator[Path]:
+    """A file system with room for a directory, and for no file."""
+    place = runs / "full"
+    place.mkdir()
+    options = "size=64k,nr_inodes=3,mode=711"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False).returncode:
+        pytest.skip("no small file system can be mounted here")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+async def test_a_full_disk_refuses_a_launch_in_a_sentence(full_disk: Path) -> None:
+    with pytest.raises(LaunchError, match=r"^The run's directory could not be written: No space left on device\.$"):
+        await make_executor(full_disk).start(spec_of("echo begun"))
+
+
+async def test_a_log_that_was_deleted_is_missing_and_one_that_never_was_is_empty(executor: LocalExecutor) -> None:
+    deleted, not_begun = spec_of("echo begun"), spec_of("echo begun")
+
+    with pytest.raises(LogUnavailable, match=str(deleted.run_id)):
+        await executor.read_log(deleted, ended_at=system_clock(), offset=0, limit=10)
+
+    chunk = await executor.read_log(not_begun, ended_at=None, offset=0, limit=10)
+    assert (chunk.data, chunk.size, chunk.complete) == (b"", 0, False)
+    with pytest.raises(LaunchError):
+        await executor.start(replace(not_begun, slots=()))
+    chunk = await executor.read_log(not_begun, ended_at=system_clock(), offset=0, limit=10)
+    assert (chunk.data, chunk.size, chunk.complete) == (b"", 0, True)
+
+
+async def test_utilisation_is_kept_while_a_run_computes(
+    runs: Path, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "SHORTEST_INTERVAL", timedelta(seconds=0.05))
+    spec = spec_of("echo begun; while :; do :; done")
+    await begun(executor, spec)
+
+    async def has_computed() -> bool:
+        await executor.poll([spec.run_id])
+        taken = await executor.read_utilisation(spec, ended_at=None, limit=100)
+        return len(taken) >= 6 and max(sample.utilisation for sample in taken) > 0
+
+    await eventually(has_computed)
+    taken = await make_executor(runs).read_utilisation(spec, ended_at=None, limit=3)
+    assert [sample.slot for sample in taken] == list(spec.slots)
+    assert all(sample.memory_used_bytes > 0 for sample in taken)
+
+
+async def test_runs_that_ended_long_ago_are_deleted_and_no_others(
+    runs: Path, executor: LocalExecutor, tmp_path: Path
+) -> None:
+    treasure = tmp_path / "treasure"
+    treasure.write_text("not ours to delete")
+    old, new = spec_of(f"ln -s {treasure} link; mkdir -m 0 closed"), spec_of("echo begun")
+    for spec in (old, new):
+        await executor.start(spec)
+        await end_of(executor, spec.run_id)
+    running = spec_of(LONG)
+    await begun(executor, running)
+    (runs / "notes").mkdir()
+    (runs / str(uuid4())).symlink_to(tmp_path)
+    for path in (runs / str(old.run_id) / "evidence.json", runs / str(running.run_id) / "started", runs / "notes"):
+        os.utime(path, (0, 0))
+    before = names_in(runs)
+
+    await make_executor(runs, keep_runs=timedelta(days=1)).inventory()
+
+    assert before - names_in(runs) == {str(old.run_id)}
+    assert treasure.exists()
+
+
+async def test_many_quiet_runs_are_looked_at_less_than_once_a_second(executor: LocalExecutor) -> None:
+    spec = spec_of(LONG)
+    running = await begun(executor, spec)
+
+    assert running.unchanged_until is not None
+    wait = running.unchanged_until - system_clock()
+    assert timedelta(seconds=0.2) < wait <= timedelta(seconds=1)
+
+
+async def keep_alive(run_id: UUID) -> asyncio.subprocess.Process:
+    """Bring a process of this run back whenever it is killed."""
+    script = f"while :; do env -i GTM_RUN_ID={run_id} sleep 600; done"
+    return await asyncio.create_subprocess_exec("/bin/sh", "-c", script, env={"PATH": os.environ["PATH"]})
+
+
+def names_in(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def kill_wrapper(runs: Path, spec: JobSpec) -> None:
+    started = RunDirectory(runs / str(spec.run_id)).started()
+    assert started is not None
+    os.kill(started.pid, signal.SIGKILL)
+
+
+async def begun(executor: LocalExecutor, spec: JobSpec) -> Observation:
+    await executor.start(spec)
+
+    async def has_begun() -> bool:
+        return "begun" in await log_of(executor, spec)
+
+    await eventually(has_begun)
+    return (await executor.poll([spec.run_id]))[spec.run_id]
+
+
+async def end_of(executor: LocalExecutor, run_id: UUID) -> Observation:
+    async def has_ended() -> bool:
+        seen = (await executor.poll([run_id])).get(run_id)
+        return seen is not None and seen.state is RunState.ENDED
+
+    await eventually(has_ended)
+    return (await executor.poll([run_id]))[run_id]
+
+
+async def log_of(executor: LocalExecutor, spec: JobSpec) -> str:
+    return (await executor.read_log(spec, ended_at=None, offset=0, limit=2**20)).data.decode()
