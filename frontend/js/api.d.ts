@@ -1177,6 +1177,11 @@ export interface components {
             request_id: string | null;
             /** Target Id */
             target_id: number | null;
+            /**
+             * Target Name
+             * @description The person's e-mail address, the job's name or the GPU's place, now.
+             */
+            target_name: string | null;
             /** Target Type */
             target_type: string;
         };

@@ -37,6 +37,7 @@ async def test_it_names_who_did_what_to_whom_from_where(
         "actor_process": None,
         "target_type": "user",
         "target_id": user.id,
+        "target_name": user.email,
         "details": {"email": user.email},
         "request_id": changed.headers["x-request-id"],
         "address": "192.0.2.10",

@@ -25,14 +25,15 @@ SELECT 'cli:root', 'job.approved', 'job', '{}' FROM generate_series(1, 60)
 
 
 def sentence(act: str, job_id: int) -> str:
-    return SAY(f"audit.act.job.{act}", who="Sara Ahmadi", target=SAY("audit.target.job", id=str(job_id)))
+    target = f"{SAY('audit.target.job', id=str(job_id))} (train-resnet)"
+    return SAY(f"audit.act.job.{act}", who="Sara Ahmadi", target=target)
 
 
 @pytest.mark.parametrize("language", ["fa", "en"])
 @pytest.mark.parametrize("action", AuditAction)
 def test_every_act_has_its_sentence(language: Language, action: AuditAction) -> None:
     """Which of `{who}` and `{target}` it names, and in which order, is the language's to say."""
-    sentence = words(language)(f"audit.act.{action}", who="W", target="T", limit="1", delta="1", minutes="1", count="1")
+    sentence = words(language)(f"audit.act.{action}", who="W", target="T", limit="1", delta="1", count="1")
     assert "W" in sentence
     assert words(language)(f"audit.label.{action}")
 

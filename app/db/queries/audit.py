@@ -27,7 +27,14 @@ _RECORD = text(
 )
 _COLUMNS = """
     e.id, e.action, e.target_type, e.target_id, e.details, e.request_id, host(e.address) AS address, e.created_at,
-    e.actor_process, actor.id AS actor_id, actor.email AS actor_email, actor.full_name AS actor_full_name
+    e.actor_process, actor.id AS actor_id, actor.email AS actor_email, actor.full_name AS actor_full_name,
+    coalesce(job.name, person.email, gpu.node || ':' || gpu.gpu_index) AS target_name
+"""
+_NAMES = """
+    LEFT JOIN users actor ON actor.id = e.actor_user_id
+    LEFT JOIN jobs job ON e.target_type = 'job' AND job.id = e.target_id
+    LEFT JOIN users person ON e.target_type = 'user' AND person.id = e.target_id
+    LEFT JOIN gpus gpu ON e.target_type = 'gpu' AND gpu.id = e.target_id
 """
 _CONDITIONS = {
     "action": "action = :action",
@@ -93,7 +100,7 @@ async def page(
     places, parameters = _places(chosen, last_id=last_id, limit=limit)
     statement = f"""
         SELECT {_COLUMNS}
-        FROM ({places}) page JOIN audit_entries e ON e.id = page.id LEFT JOIN users actor ON actor.id = e.actor_user_id
+        FROM ({places}) page JOIN audit_entries e ON e.id = page.id {_NAMES}
         ORDER BY e.created_at DESC, e.id DESC
     """
     return (await connection.execute(text(statement), parameters)).all()

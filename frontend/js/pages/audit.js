@@ -28,8 +28,6 @@ await startPage("audit", { forAdmins: true });
 let entries = null;
 /** @type {string | null} */
 let older = null;
-/** @type {Map<number, string>} */
-const gpuNames = new Map();
 /** @type {Schemas["UserRead"][]} */
 let suggested = [];
 /** @type {Set<number>} the entries whose details are shown */
@@ -65,7 +63,7 @@ async function load() {
   drawFilters();
   try {
     const page = await getPage("/admin/audit", { ...filters(), limit: PAGE_SIZE });
-    await Promise.all([choices, learnGpus(page.items)]);
+    await choices;
     if (mine !== asked) return;
     entries = page.items;
     older = page.cursor;
@@ -79,7 +77,6 @@ async function load() {
 async function loadOlder() {
   try {
     const page = await getPage("/admin/audit", { ...filters(), limit: PAGE_SIZE, cursor: older });
-    await learnGpus(page.items);
     entries = [...(entries ?? []), ...page.items];
     older = page.cursor;
     draw();
@@ -97,7 +94,6 @@ async function loadNewer() {
   if (!page || mine !== asked) return;
   const added = page.items.filter(({ id }) => id > newest);
   if (added.length === 0) return;
-  await learnGpus(added);
   if (added.length === page.items.length) {
     entries = page.items;
     older = page.cursor;
@@ -185,8 +181,7 @@ function amounts({ limit_seconds: limit, delta_seconds: delta, window_seconds: w
   return {
     limit: hours(Number(limit ?? 0) / SECONDS_PER_HOUR),
     delta: delta === undefined ? "" : language.signedNumber(Number(delta) / SECONDS_PER_HOUR),
-    minutes: Math.round(Number(window ?? 0) / 60),
-    count: Number(count ?? 0),
+    count: Number(count ?? Math.round(Number(window ?? 0) / 60)),
   };
 }
 
@@ -200,24 +195,31 @@ function who({ actor, actor_process }) {
 }
 
 /** @param {Entry} entry */
-function target({ target_type, target_id, details }) {
+function target({ target_type, target_id, target_name: name, details }) {
   if (target_id === null) return t("audit.target.nobody");
   const id = language.typedNumber(target_id);
-  if (target_type === "job")
-    return html`<a href=${pageUrl(`job.html?id=${target_id}`)}>${t("audit.target.job", { id })}</a>`;
-  if (target_type === "gpu") {
-    return html`<a href=${pageUrl(`admin/fleet.html?gpu=${target_id}`)}>${gpuNames.get(target_id) ?? t("audit.target.gpu", { id })}</a>`;
+  if (target_type === "job") {
+    const number = t("audit.target.job", { id });
+    return html`<a href=${pageUrl(`job.html?id=${target_id}`)}>${name === null ? number : html`${number} (<bdi>${name}</bdi>)`}</a>`;
   }
-  if (target_type === "user")
-    return html`<bdi>${details.email ?? knownEmail(target_id) ?? t("audit.target.user", { id })}</bdi>`;
+  if (target_type === "gpu") {
+    return html`<a href=${pageUrl(`admin/fleet.html?gpu=${target_id}`)}>${name === null ? t("audit.target.gpu", { id }) : gpuName(name)}</a>`;
+  }
+  if (target_type === "user") return html`<bdi>${details.email ?? name ?? t("audit.target.user", { id })}</bdi>`;
   return html`<bdi>${target_type} ${id}</bdi>`;
+}
+
+/** @param {string} place such as `node1:3` */
+function gpuName(place) {
+  const [node = "", index = ""] = place.split(":");
+  return t("fleet.gpu_of", { node, index: Number(index) });
 }
 
 /** @param {number} id */
 function knownEmail(id) {
-  for (const { actor, target_type, target_id, details } of entries ?? []) {
+  for (const { actor, target_type, target_id, target_name } of entries ?? []) {
     if (actor?.id === id) return actor.email;
-    if (target_type === "user" && target_id === id && details.email) return String(details.email);
+    if (target_type === "user" && target_id === id && target_name) return target_name;
   }
   return suggested.find((person) => person.id === id)?.email;
 }
@@ -279,7 +281,11 @@ function nameOfDetail(name) {
  * @param {unknown} value
  */
 function detail(name, value) {
-  if (name.endsWith("_seconds") && typeof value === "number") return language.duration(Math.abs(value));
+  if (name === "limit_seconds") return hours(Number(value) / SECONDS_PER_HOUR);
+  if (name === "delta_seconds") {
+    return t("unit.gpu_hours", { count: language.signedNumber(Number(value) / SECONDS_PER_HOUR) });
+  }
+  if (name.endsWith("_seconds")) return language.duration(Number(value));
   if (typeof value === "boolean") return t(value ? "audit.yes" : "audit.no");
   return typeof value === "number" ? number(value) : shown(value);
 }
@@ -395,20 +401,6 @@ async function suggestPeople({ currentTarget }) {
  */
 function people(beginning) {
   return get("/admin/users", { q: beginning, limit: SUGGESTED_PEOPLE }).catch(() => []);
-}
-
-/**
- * GPUs have names that say more than their numbers.
- * @param {Entry[]} read
- */
-async function learnGpus(read) {
-  const isNew = read.some(
-    ({ target_type, target_id }) => target_type === "gpu" && target_id !== null && !gpuNames.has(target_id),
-  );
-  if (!isNew) return;
-  /** @type {Schemas["GpuRead"][]} */
-  const gpus = await get("/admin/gpus").catch(() => []);
-  for (const { id, node, index } of gpus) gpuNames.set(id, t("fleet.gpu_of", { node, index }));
 }
 
 /** @param {Partial<Record<typeof FILTERS[number], string>>} changes */
