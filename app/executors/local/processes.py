@@ -48,7 +48,7 @@ def run_of(pid: int) -> UUID | None:
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         return next((UUID(_run_id(variable)) for variable in variables if variable.startswith(RUN_ID_VARIABLE)), None)
-    except (OSError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError, ValueError):
         return None
 
 

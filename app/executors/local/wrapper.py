@@ -60,6 +60,9 @@ EVIDENCE_PATIENCE_SECONDS = 60
 EVIDENCE_BYTES = 4096
 PIPE_BYTES = 1 << 20
 MOVES_PER_ROUND = 16
+GATHERING_SECONDS = 0.005
+"""A job that prints line by line wakes us no more often than that; its lines wait in the pipe, which has room."""
+
 DISK_RETRY_SECONDS = 1.0
 TAIL_SEGMENTS = 8
 OPEN_FILES = 65_536
@@ -87,12 +90,12 @@ def main(run_directory: str) -> int:
     os.umask(0o077)
     _let_go_of_standard_streams(directory)
     events = Events()
-    code = _take(directory)
-    os.write(said, bytes([code]))
+    evidence = _take(directory)
+    os.write(said, bytes([NOT_OURS if evidence is None else TAKEN]))
     os.close(said)
-    if code == TAKEN:
+    if evidence is not None:
         crash_point("wrapper.after-started")
-        _keep(directory, events)
+        _keep(directory, events, evidence)
     os._exit(0)
 
 
@@ -105,24 +108,32 @@ def _let_go_of_standard_streams(directory: int) -> None:
     os.close(errors)
 
 
-def _take(directory: int) -> int:
-    """Make the run ours. The lock comes first, so that `started` without a held lock means a wrapper that is dead."""
+def _take(directory: int) -> Evidence | None:
+    """Make the run ours; None if it is another wrapper's.
+
+    The lock comes first, so that `started` without a held lock means a wrapper that is dead. A disk that has no room
+    for what proves start and end is no place to begin at.
+    """
     lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE, dir_fd=directory)
     give_up_at = time.monotonic() + LOCK_PATIENCE_SECONDS
     while not _locked(lock):
         if _exists("started", directory) or time.monotonic() > give_up_at:
-            return NOT_OURS
+            return None
         time.sleep(0.01)
+    if _exists("started", directory):
+        return None
+    evidence = Evidence(directory)
     crash_point("wrapper.before-started")
+    started = os.open("started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=directory)
     try:
-        started = os.open("started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=directory)
-    except FileExistsError:
-        return NOT_OURS
-    os.write(started, json.dumps(identity_of(os.getpid()) | {"started_at": time.time()}).encode())
-    os.fsync(started)
-    os.fsync(directory)
+        os.write(started, json.dumps(identity_of(os.getpid()) | {"started_at": time.time()}).encode())
+        os.fsync(started)
+        os.fsync(directory)
+    except OSError:
+        os.unlink("started", dir_fd=directory)
+        raise
     os.close(started)
-    return TAKEN
+    return evidence
 
 
 def _locked(lock: int) -> bool:
@@ -133,9 +144,8 @@ def _locked(lock: int) -> bool:
     return True
 
 
-def _keep(directory: int, events: Events) -> None:
+def _keep(directory: int, events: Events, evidence: Evidence) -> None:
     """Run the command, and write the evidence of its end."""
-    evidence = Evidence(directory)
     try:
         spec = Spec(_read_json("spec.json", directory))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -147,14 +157,15 @@ def _keep(directory: int, events: Events) -> None:
     run = Run(directory, spec, events)
     try:
         run.begin(evidence)
-    except LaunchFailure as failure:
+    except (LaunchFailure, OSError) as failure:
         run.end()
-        evidence.write(stopped="launch", message=str(failure), started_at=None)
+        message = str(failure) if isinstance(failure, LaunchFailure) else f"The run could not be prepared: {failure}."
+        evidence.write(stopped="launch", message=message, started_at=None)
         return
     crash_point("wrapper.after-spawn")
     run.attend()
-    evidence.ended()
     survivors = not run.end()
+    evidence.ended()
     crash_point("wrapper.before-evidence")
     evidence.write(**run.outcome(), survivors=survivors)
 
@@ -251,8 +262,6 @@ class Run:
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
             pass  # the user's share of pipe memory is used up: the usual 64 KiB do as well
-        if self._spec.uid is not None:
-            os.fchown(printing, self._spec.uid, -1)  # so that the job can open /dev/stderr
         go, begin = os.pipe2(os.O_CLOEXEC)
         failed, fail = os.pipe2(os.O_CLOEXEC)
         self._sandbox_says, sandbox_tells = os.pipe2(os.O_CLOEXEC)
@@ -289,8 +298,8 @@ class Run:
         A command that was asked to end has the time for it until its last process is gone, not only its first one.
         """
         while True:
-            if self._events.wait(self._seconds_to_wait()):
-                self._take_output(MOVES_PER_ROUND)
+            if self._events.wait(self._seconds_to_wait()) and self._take_output(MOVES_PER_ROUND) < PIPE_BYTES // 16:
+                time.sleep(GATHERING_SECONDS)
             none_left = self._reap()
             if none_left or (self._status is not None and self._stopped is None):
                 return
@@ -307,15 +316,17 @@ class Run:
         due_at = min(self._kill_at, self._started_at + self._spec.time_limit if self._stopped is None else float("inf"))
         return min(HEARTBEAT_SECONDS, max(0.0, due_at - boottime()))
 
-    def _take_output(self, moves: int) -> None:
-        """Move what was printed into the log, up to so many times."""
-        for _ in range(moves):
-            try:
+    def _take_output(self, moves: int) -> int:
+        """Move what was printed into the log, up to so many times; how many bytes there were."""
+        before = self._log.position
+        try:
+            for _ in range(moves):
                 if not self._log.take(self._output):
                     self._events.forget(self._output)
-                    return
-            except BlockingIOError:
-                return
+                    break
+        except BlockingIOError:
+            pass
+        return self._log.position - before
 
     def _reap(self) -> bool:
         """Collect the dead; true if no process of the run is left.
@@ -344,10 +355,7 @@ class Run:
     def _ask_to_end(self, why: str, kill_at: float) -> None:
         """SIGTERM to all processes, except to the sandbox: that would kill what is in it at once."""
         self._stopped, self._kill_at = why, kill_at
-        sandbox = self._spec.is_sandboxed
-        for pid, start_ticks in descendants(os.getpid(), leave_out_generations=2 if sandbox else 0):
-            send(pid, start_ticks, signal.SIGTERM)
-            send(pid, start_ticks, signal.SIGCONT)
+        _signal_descendants(signal.SIGTERM, signal.SIGCONT, leave_out_generations=2 if self._spec.is_sandboxed else 0)
 
     def end(self) -> bool:
         """Kill what is left, take the last output, and give the cgroups back; false if something survives."""
@@ -373,8 +381,7 @@ class Run:
             self._cgroups.kill()
             if rounds > 1:
                 _stop_all_descendants()
-            for pid, start_ticks in descendants(os.getpid()):
-                send(pid, start_ticks, signal.SIGKILL)
+            _signal_descendants(signal.SIGKILL)
             if self._reap():
                 break
             if self._events.wait(min(0.005 * 2**rounds, 0.2)):
@@ -418,6 +425,28 @@ class Run:
             return False
 
 
+def _signal_descendants(*numbers: signal.Signals, leave_out_generations: int = 0) -> set[tuple[int, int]]:
+    """Who was meant; nobody while the machine has no file descriptor left to look for them."""
+    try:
+        found = descendants(os.getpid(), leave_out_generations)
+        for pid, start_ticks in found:
+            for number in numbers:
+                send(pid, start_ticks, number)
+    except OSError:
+        return set()
+    return set(found)
+
+
+def _stop_all_descendants() -> None:
+    """SIGSTOP until nobody is left who could make another one."""
+    stopped: set[tuple[int, int]] = set()
+    for _ in range(50):
+        found = _signal_descendants(signal.SIGSTOP)
+        if found <= stopped:
+            return
+        stopped |= found
+
+
 def _become_the_command(
     spec: Spec, cgroups: Cgroups, printing: int, go: int, fail: int, sandbox_tells: int
 ) -> NoReturn:
@@ -437,6 +466,7 @@ def _become_the_command(
             os.dup2(descriptor, replaced)
         if spec.uid is not None:
             doing = "The job's user could not be taken on"
+            os.fchown(printing, spec.uid, -1)  # so that the job can open /dev/stderr
             _become_user(spec.uid, spec.gid, spec.groups)
         _die_with(wrapper)
         if spec.is_sandboxed:
@@ -445,12 +475,13 @@ def _become_the_command(
             argv = sandboxed(spec, sandbox_tells)
         else:
             doing = f"The working directory {spec.directory} cannot be entered"
-            os.chdir(spec.directory)
+            os.chdir(spec.directory.encode())
             doing = "The command cannot be run"
             argv = [shell(), "-c", spec.command]
         if not os.read(go, 1):
             os._exit(1)  # the wrapper was killed before it could say what would prove us gone
-        os.execve(argv[0], argv, spec.environment)  # noqa: S606 - there is a shell, and it is what is asked for
+        environment = {name.encode(): value.encode() for name, value in spec.environment.items()}
+        os.execve(argv[0], [argument.encode() for argument in argv], environment)  # noqa: S606 - there is a shell, and it is what is asked for
     except OSError as error:
         os.write(fail, f"{doing}: {error.strerror}.".encode())
     except BaseException as error:  # this process must never go on as a second wrapper
@@ -469,8 +500,7 @@ def _set_limits(spec: Spec, cgroups: Cgroups) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_NPROC)
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(OOM_SCORE))
+    _try_to_write("/proc/self/oom_score_adj", OOM_SCORE)  # refused if we were given a higher one, which is as good
 
 
 def _become_user(uid: int, gid: int | None, groups: list[int]) -> None:
@@ -757,13 +787,7 @@ class Cgroups:
             )
 
     def _set(self, kind: str, name: str, value: object) -> bool:
-        if kind not in self._paths:
-            return False
-        try:
-            _write(f"{self._paths[kind]}/{name}", str(value))
-        except OSError:
-            return False
-        return True
+        return kind in self._paths and _try_to_write(f"{self._paths[kind]}/{name}", value)
 
     def enter(self) -> None:
         """Move the calling process into them."""
@@ -779,7 +803,10 @@ class Cgroups:
 
     def kill(self) -> None:
         for path in self._paths.values():
-            kill_cgroup(path)
+            try:
+                kill_cgroup(path)
+            except OSError:
+                continue  # the machine has no file descriptor left: the next round tries again
 
     def ran_out_of_memory(self) -> bool:
         for kind, name in (("unified", "memory.events"), ("memory", "memory.oom_control")):
@@ -825,10 +852,8 @@ def _make_group(path: str, kind: str, enable_in: str | None = None) -> None:
     """Make a group; those of version 2 have only the controllers that the one above hands down."""
     if kind == "unified" and enable_in is not None:
         for controller in ("+memory", "+pids"):
-            try:
-                _write(f"{enable_in}/cgroup.subtree_control", controller)
-            except OSError:
-                continue  # not there, or not ours to hand down: the group still holds its processes together
+            # It may not be there, or not be ours to hand down: the group still holds its processes together.
+            _try_to_write(f"{enable_in}/cgroup.subtree_control", controller)
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
@@ -837,31 +862,25 @@ def _make_group(path: str, kind: str, enable_in: str | None = None) -> None:
 
 def kill_cgroup(path: str) -> None:
     """SIGKILL to all processes of a group, in a way that they cannot outrun by forking."""
-    try:
-        _write(f"{path}/cgroup.kill", "1")
-    except OSError:
-        pass
-    else:
+    if _try_to_write(f"{path}/cgroup.kill", 1):
         return
-    for name, value in (("pids.max", "0"), ("freezer.state", "FROZEN")):
-        try:
-            _write(f"{path}/{name}", value)
-        except OSError:
-            continue
-    for pid in cgroup_members(path):
-        if identity := process_identity(pid):
-            send(pid, identity[1], signal.SIGKILL)
+    _try_to_write(f"{path}/pids.max", 0)
+    _try_to_write(f"{path}/freezer.state", "FROZEN")
     try:
-        _write(f"{path}/freezer.state", "THAWED")
-    except OSError:
-        pass
+        for pid in cgroup_members(path):
+            if identity := process_identity(pid):
+                send(pid, identity[1], signal.SIGKILL)
+    finally:
+        _try_to_write(f"{path}/freezer.state", "THAWED")
 
 
 def cgroup_members(path: str) -> list[int]:
     try:
         return [int(pid) for pid in _read(f"{path}/cgroup.procs").split()]
-    except OSError:
-        return []
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):
+            return []  # it was removed
+        raise
 
 
 def remove_cgroup(path: str) -> None:
@@ -899,7 +918,7 @@ def process_identity(pid: int) -> tuple[int, int] | None:
     """Parent and start ticks of a process; its pid alone proves nothing, for pids are used again."""
     try:
         stat = _read(f"/proc/{pid}/stat")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat[stat.rindex(")") + 2 :].split(" ")
     return int(fields[1]), int(fields[19])
@@ -927,17 +946,6 @@ def send(pid: int, start_ticks: int, signal_number: int) -> bool:
         if process >= 0:
             os.close(process)
     return True
-
-
-def _stop_all_descendants() -> None:
-    stopped: set[tuple[int, int]] = set()
-    for _ in range(50):
-        found = set(descendants(os.getpid()))
-        if found <= stopped:
-            return
-        for pid, start_ticks in found - stopped:
-            send(pid, start_ticks, signal.SIGSTOP)
-        stopped |= found
 
 
 def tasks_of_user(uid: int) -> int:
@@ -1011,6 +1019,15 @@ def _write(path: str, content: str) -> None:
         os.write(descriptor, content.encode())
     finally:
         os.close(descriptor)
+
+
+def _try_to_write(path: str, content: object) -> bool:
+    """Write to a file of the kernel's, which may be missing, closed to us, or unwilling."""
+    try:
+        _write(path, str(content))
+    except OSError:
+        return False
+    return True
 
 
 def _mapping(value: object) -> dict[str, object]:

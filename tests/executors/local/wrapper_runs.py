@@ -114,8 +114,9 @@ class WrapperRun:
 
     def end(self) -> None:
         """Leave nothing of it."""
-        if (self.path / "started").exists() and not (self.path / "evidence.json").exists() and is_alive(self.wrapper):
-            self.stop(grace_seconds=0)
+        if (self.path / "started").exists():
+            if not (self.path / "evidence.json").exists() and is_alive(self.wrapper):
+                self.stop(grace_seconds=0)
             until(lambda: not is_alive(self.wrapper))
         assert processes.kill_leftovers(self.path, patience_seconds=PATIENCE_SECONDS)
 
