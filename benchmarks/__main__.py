@@ -5,7 +5,17 @@ import os
 from itertools import islice
 from statistics import median
 
-from benchmarks import dispatching, load, logins, page_weight, postgres, request_rates, streams, table_sizes
+from benchmarks import (
+    dispatching,
+    load,
+    local_engine,
+    logins,
+    page_weight,
+    postgres,
+    request_rates,
+    streams,
+    table_sizes,
+)
 from benchmarks.report import Finding, markdown_table
 from benchmarks.rounds import FULL, QUICK, calibration
 from benchmarks.service import allow_many_connections
@@ -14,6 +24,7 @@ MEASUREMENTS = {
     "requests": request_rates.measure,
     "tables": table_sizes.measure,
     "dispatching": dispatching.measure,
+    "local": local_engine.measure,
     "streams": streams.measure,
     "logins": logins.measure,
     "pages": page_weight.measure,
