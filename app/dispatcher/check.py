@@ -1,6 +1,6 @@
 """Is a dispatcher at work? `python -m app.dispatcher.check` asks the database, for health checks and for people.
 
-It exits with 0 while one holds the lease: a dispatcher that hangs loses it after 15 s, like one that is gone.
+It exits with 0 while one holds the lease: a dispatcher whose process hangs loses it after 15 s, like one that is gone.
 """
 
 import asyncio

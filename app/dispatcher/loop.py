@@ -62,6 +62,8 @@ TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
 RETRY_INTERVAL = timedelta(seconds=5)
 """How soon an engine that could not adopt or poll runs is asked again."""
+LONGEST_TRUST = timedelta(hours=1)
+"""How long an engine is believed that says of a run that nothing will change."""
 LAUNCHES_AT_ONCE = 16
 STOPS_AT_ONCE = 16
 POLLS_AT_ONCE = 2
@@ -125,15 +127,14 @@ class Dispatcher:
     async def run(self) -> None:
         """Tick until cancelled. Trouble with the database or the engine is logged and tried again, never fatal.
 
-        The lease is renewed beside the ticks, so that a long one does not lose it. One that never ends does.
+        The lease is renewed beside the ticks, so that a long one does not lose it.
         """
         renewing = asyncio.create_task(self._lease.keep())
         failures = 0
         try:
             while True:
                 try:
-                    async with asyncio.timeout(LONGEST_TICK_SECONDS):
-                        await self.tick()
+                    await self._tick_in_time()
                     failures = 0
                 except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
                     failures += 1
@@ -145,6 +146,15 @@ class Dispatcher:
         finally:
             renewing.cancel()
             await self._resign()
+
+    async def _tick_in_time(self) -> None:
+        """One that does not end must not keep others from trying: it is broken off, and the lease given back."""
+        try:
+            async with asyncio.timeout(LONGEST_TICK_SECONDS) as limit:
+                await self.tick()
+        finally:
+            if limit.expired():
+                await self._resign()
 
     async def tick(self) -> None:
         """One round. Public, so that tests can step through time."""
@@ -385,7 +395,7 @@ class Dispatcher:
                 moves.append(begin(run, observation.started_at))
                 run.status = JobStatus.RUNNING
             reports.append(_report(run_id, observation))
-            self._watchlist.ask_again(run_id, observation.unchanged_until or now)
+            self._watchlist.ask_again(run_id, min(observation.unchanged_until or now, now + LONGEST_TRUST))
         await self._write(moves, term, reports=reports, unknown=unknown)
 
     def _is_ours(self, run_id: UUID) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -193,6 +193,76 @@ async def test_the_loop_goes_on_after_a_failed_tick_and_resigns_at_the_end(scrip
     with suppress(asyncio.CancelledError):
         await loop
     assert not await is_held(scripted)
+
+
+async def test_a_tick_that_does_not_end_is_broken_off_and_makes_room_for_others(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.dispatcher.loop.LONGEST_TICK_SECONDS", 0.05)
+    await scripted.let_the_lease_expire()
+    scripted.engine.hangs.add("inventory")  # and a tick of these tests waits for it
+    [before] = await scripted.sql("SELECT term FROM dispatcher_lease")
+
+    async def others_had_room() -> bool:
+        [now] = await scripted.sql("SELECT term FROM dispatcher_lease")
+        return bool(now.term > before.term + 1)
+
+    loop = asyncio.create_task(scripted.make_dispatcher(tick=timedelta(milliseconds=1)).run())
+    await eventually(others_had_room)
+    loop.cancel()
+    with suppress(asyncio.CancelledError):
+        await loop
+
+
+async def test_a_tick_that_lasts_longer_than_the_lease_does_not_lose_it(scripted: Scripted) -> None:
+    await scripted.let_the_lease_expire()
+    scripted.engine.hangs.add("inventory")
+    dispatcher = scripted.make_dispatcher(tick=timedelta(milliseconds=1), lease_ttl=timedelta(seconds=1))
+    [before] = await scripted.sql("SELECT term FROM dispatcher_lease")
+    loop = asyncio.create_task(dispatcher.run())
+
+    async def has_outlived_its_first_lease() -> bool:
+        rows = await scripted.sql(
+            "SELECT true FROM dispatcher_lease WHERE renewed_at > CAST(:begun AS timestamptz) + interval '1.5 seconds'",
+            begun=begun,
+        )
+        return bool(rows)
+
+    await eventually(lambda: is_held(scripted))
+    [[begun]] = await scripted.sql("SELECT clock_timestamp()")
+    await eventually(has_outlived_its_first_lease)
+    [now] = await scripted.sql("SELECT term FROM dispatcher_lease")
+    assert now.term == before.term + 1
+    loop.cancel()
+    with suppress(asyncio.CancelledError):
+        await loop
+
+
+async def test_a_promise_that_nothing_will_change_is_believed_for_an_hour(scripted: Scripted) -> None:
+    job_id = await scripted.start()
+    await scripted.tick()
+    scripted.engine.shows[job_id] = Observation(
+        RunState.RUNNING, unchanged_until=scripted.clock() + timedelta(days=9999)
+    )
+    await scripted.tick()
+    scripted.engine.ends(job_id)
+    await scripted.tick(minutes=59)
+    assert (await scripted.job(job_id)).status == "RUNNING"
+    await scripted.tick(minutes=1)
+    assert (await scripted.job(job_id)).status == "COMPLETED"
+
+
+async def test_a_moment_without_a_zone_is_none(scripted: Scripted) -> None:
+    strange = Observation(
+        RunState.RUNNING,
+        unchanged_until=datetime(2030, 1, 1),  # noqa: DTZ001 - that is what is wrong with it
+        expected_start_at=datetime(2030, 1, 1),  # noqa: DTZ001
+    )
+    job_id = await healthy_run_ends_beside(scripted, strange)
+    assert (await scripted.job(job_id)).expected_start_at is None
+    scripted.engine.ends(job_id)
+    await scripted.tick(seconds=1)
+    assert (await scripted.job(job_id)).status == "COMPLETED"
 
 
 async def is_held(scene: Scripted) -> bool:

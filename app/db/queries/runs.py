@@ -91,23 +91,22 @@ _QUEUE = text(
     ORDER BY j.gpu_type, j.decided_at, j.id LIMIT :limit
     """
 )
-# Of those that have starved, each of the first ones takes a GPU or more, or is the one that nobody may pass.
-_CANDIDATES = text(
-    f"""
+# Each of the first that have starved takes a GPU or more, or is the one that nobody may pass. The limit stands in the
+# text, so that the planner knows how few are wanted and walks along the index.
+_CANDIDATES = f"""
     SELECT candidate.*
     FROM jsonb_to_recordset(CAST(:free AS jsonb)) AS free (gpu_type text, gpus int)
     CROSS JOIN LATERAL (
         (SELECT j.id, j.gpu_type, j.num_gpus, j.decided_at
          FROM {_WAITING} AND j.gpu_type = free.gpu_type AND j.decided_at < :starved_since AND NOT {_LACKS_QUOTA}
-         ORDER BY j.decided_at, j.id LIMIT least(free.gpus, :limit) + 1)
+         ORDER BY j.decided_at, j.id LIMIT {{limit}} + 1)
         UNION
         (SELECT j.id, j.gpu_type, j.num_gpus, j.decided_at
          FROM {_WAITING} AND j.gpu_type = free.gpu_type AND j.num_gpus <= free.gpus AND NOT {_LACKS_QUOTA}
-         ORDER BY j.decided_at, j.id LIMIT least(free.gpus, :limit))
+         ORDER BY j.decided_at, j.id LIMIT {{limit}})
     ) candidate
     ORDER BY candidate.decided_at, candidate.id
-    """
-)
+"""
 _EXPLAIN = text(
     f"""
     WITH {_FENCE}
@@ -185,8 +184,10 @@ async def candidates(
     at most `limit` of each, and a type. What else waits, however long the queue, is not even read.
     """
     rows = [{"gpu_type": gpu_type, "gpus": gpus} for gpu_type, gpus in free.items() if gpus > 0]
-    parameters = {"free": json.dumps(rows), "starved_since": starved_since, "now": now, "limit": limit}
-    return (await connection.execute(_CANDIDATES, parameters)).all() if rows else ()
+    if not rows:
+        return ()
+    parameters = {"free": json.dumps(rows), "starved_since": starved_since, "now": now}
+    return (await connection.execute(text(_CANDIDATES.format(limit=limit)), parameters)).all()
 
 
 async def explain(connection: AsyncConnection, reasons: Mapping[int, str], *, term: int) -> None:
