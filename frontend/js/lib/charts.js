@@ -76,6 +76,7 @@ function setDefaults() {
   defaults.color = soft;
   defaults.borderColor = line;
   Object.assign(defaults.font, font);
+  Object.assign(defaults.scales.linear.ticks ?? {}, { callback: numberAt }); // Its own writes 0 in Latin digits.
   Object.assign(defaults.plugins.legend, {
     rtl: isPersian,
     textDirection: isPersian ? "rtl" : "ltr",
@@ -94,6 +95,11 @@ function setDefaults() {
     padding: 10,
     boxPadding: 4,
   });
+}
+
+/** @param {string | number} value */
+function numberAt(value) {
+  return language.number(Number(value));
 }
 
 /** @returns {Colours} as the theme has them now */

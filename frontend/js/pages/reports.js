@@ -2,7 +2,7 @@
 import { download, get, getPublic } from "../lib/api.js";
 import { calendarOf, dayAt, dayInput, monthStart, nameDay, nameDayOfYear, nameMonth } from "../lib/calendar.js";
 import { drawChart, MOST_SERIES } from "../lib/charts.js";
-import { html, icon, nothing, place, render } from "../lib/html.js";
+import { html, icon, nothing, place, render, showCurrentTab } from "../lib/html.js";
 import { compare, duration, hours, language, number, percent, personName, t } from "../lib/i18n.js";
 import { isForNewTab, problemPanel, startPage, toastProblem } from "../lib/shell.js";
 
@@ -70,6 +70,7 @@ function drawChoices() {
     )}`,
     place("#reports"),
   );
+  showCurrentTab();
   render(
     html`${choices(
       t("reports.time"),
