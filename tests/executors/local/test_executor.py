@@ -14,9 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.core.clock import system_clock
+from app.core.config import ConfigurationError
 from app.domain.execution import EndReason, JobSpec, LaunchError, LogUnavailable, Observation, RunState
 from app.executors.local import executor as local_executor
 from app.executors.local import samples
+from app.executors.local.account import check_bubblewrap
 from app.executors.local.ends import MACHINE_RESTARTED
 from app.executors.local.executor import LocalExecutor
 from app.executors.local.inventory import open_devices
@@ -108,6 +110,31 @@ async def test_the_job_reads_nothing_of_its_run_but_its_own_directory(executor: 
 
     assert ended.reason is EndReason.NONZERO_EXIT
     assert (await log_of(executor, spec)).count("Permission denied") == 3
+
+
+async def test_in_the_sandbox_a_job_sees_neither_the_service_nor_other_jobs(runs: Path) -> None:
+    try:
+        check_bubblewrap(other_user())
+    except ConfigurationError as problem:
+        pytest.skip(str(problem))
+    secret = runs / "secret"
+    secret.touch(mode=0o644)
+    spec = spec_of(
+        f"ls -A {runs}; echo processes $(ls /proc | grep -c '^[0-9]'); touch $TMPDIR/mine kept /etc/x; ls -d /tmp/*"
+    )
+
+    executor = make_executor(runs, sandbox="bubblewrap", hidden_paths=(runs,))
+    await executor.start(spec)
+    ended = await end_of(executor, spec.run_id)
+
+    lines = (await log_of(executor, spec)).splitlines()
+    assert ended.reason is EndReason.EXITED, lines
+    assert lines[0] == str(spec.run_id)
+    assert lines[1].startswith("processes ")
+    assert int(lines[1].split()[1]) < 10
+    assert "/etc/x" in lines[2]
+    assert "mine" in lines[3:]
+    assert (runs / str(spec.run_id) / "work" / "kept").exists()
 
 
 async def test_a_wrapper_that_is_killed_takes_its_run_along(executor: LocalExecutor, runs: Path) -> None:
