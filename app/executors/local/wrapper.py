@@ -120,12 +120,13 @@ def _take(directory: int) -> Evidence | None:
         if _exists("started", directory) or time.monotonic() > give_up_at:
             return None
         time.sleep(0.01)
-    if _exists("started", directory):
-        return None
-    evidence = Evidence(directory)
     crash_point("wrapper.before-started")
-    started = os.open("started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=directory)
     try:
+        started = os.open("started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=directory)
+    except FileExistsError:
+        return None
+    try:
+        evidence = Evidence(directory)
         os.write(started, json.dumps(identity_of(os.getpid()) | {"started_at": time.time()}).encode())
         os.fsync(started)
         os.fsync(directory)
@@ -390,11 +391,13 @@ class Run:
         return True
 
     def _take_last_output(self) -> None:
+        """What the run's processes left in the pipe. Somebody outside of the run may have been given its other end."""
+        end = self._log.position + PIPE_BYTES
         try:
-            while self._log.take(self._output):
+            while self._log.position < end and self._log.take(self._output):
                 pass
         except BlockingIOError:
-            pass  # somebody outside of the run was given its output: whatever comes now is not the run's
+            pass
 
     def outcome(self) -> dict[str, object]:
         """What the evidence says about the end."""
@@ -625,6 +628,8 @@ class CappedLog:
     the disk does not take are lost: nothing that happens to the log stops the command, and it never waits for us.
     """
 
+    _can_splice = True
+
     def __init__(self, directory: int, limit: int) -> None:
         self.position = 0
         """How many bytes have been printed."""
@@ -642,7 +647,6 @@ class CappedLog:
         self._trouble = ""
         self._lost_since = 0
         self._retry_at = 0.0
-        self._move = _splice
 
     def take(self, pipe: int) -> int:
         """Move what the pipe holds into the log, as far as one call does; 0 once it is closed and empty.
@@ -652,20 +656,42 @@ class CappedLog:
         """
         if self._room <= 0 and not self._open_segment():
             return self._lose(pipe)
+        if not self._can_splice:
+            return self._copy(pipe)
         try:
-            moved = self._move(pipe, self._file, self._room)
+            moved = _splice(pipe, self._file, self._room)
         except BlockingIOError:
             raise
         except OSError as error:
-            if error.errno == errno.EINVAL and self._move is _splice:
-                self._move = _copy  # a file system that cannot splice
-                return self.take(pipe)
+            if error.errno == errno.EINVAL:
+                self._can_splice = False  # few file systems cannot
+                return self._copy(pipe)
             self._fail(error)
             return self._lose(pipe)
+        self._took(moved)
+        return moved
+
+    def _copy(self, pipe: int) -> int:
+        """As by splicing, but through this process. What was read and the disk does not take is lost."""
+        data = os.read(pipe, min(self._room, 65_536))
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+        except OSError as error:
+            self._took(written)
+            self._fail(error)
+            self.position += len(data) - written
+            self.lost += len(data) - written
+        else:
+            self._took(written)
+        return len(data)
+
+    def _took(self, moved: int) -> None:
         self.position += moved
         self._room -= moved
-        self._trouble = ""
-        return moved
+        if moved:
+            self._trouble = ""
 
     def _open_segment(self) -> bool:
         """Begin the file that takes the bytes from here on; false while the disk has trouble."""
@@ -740,11 +766,6 @@ class CappedLog:
 
 def _splice(pipe: int, file: int, most: int) -> int:
     return os.splice(pipe, file, most, flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK)
-
-
-def _copy(pipe: int, file: int, most: int) -> int:
-    """As `_splice`. What the disk does not take of a part that was read is lost."""
-    return os.write(file, os.read(pipe, min(most, 65_536)))
 
 
 class Cgroups:

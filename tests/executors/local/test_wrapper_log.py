@@ -1,6 +1,8 @@
 """The log that the wrapper keeps: at once, capped, with its beginning and its end, and never in the job's way."""
 
+import errno
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.executors.local import log
+from app.executors.local import log, wrapper
 from tests.executors.local.wrapper_runs import MakeRun, WrapperRun, made_runs, needs_root, until
 
 KIBIBYTE, MEBIBYTE, GIBIBYTE = 2**10, 2**20, 2**30
@@ -165,6 +167,51 @@ def test_a_log_goes_on_with_a_line_about_what_was_lost_when_the_disk_has_room_ag
         assert note.encode() in tail_of(run)
         assert tail_of(run).endswith(b"last\n")
         assert evidence["exit_code"] == 0
+
+
+def test_a_file_system_that_cannot_splice_is_written_to_as_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pipe: int, file: int, most: int) -> int:
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return os.splice(pipe, file, most)
+
+    monkeypatch.setattr(wrapper, "_splice", refuse)
+    printed = b"".join(b"%015d\n" % line for line in range(2000))
+    capped = take_all(tmp_path, printed, limit=8 * KIBIBYTE)
+    assert (capped.position, capped.lost) == (len(printed), 0)
+    assert log.read(tmp_path, offset=0, limit=GIBIBYTE, complete=True).data == printed[: 4 * KIBIBYTE]
+    assert log.read(tmp_path, offset=len(printed) - 1000, limit=1000, complete=True).data == printed[-1000:]
+
+
+@pytest.mark.parametrize("splices", [True, False])
+@needs_root
+def test_every_byte_that_a_full_disk_refuses_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splices: bool
+) -> None:
+    if not splices:
+        monkeypatch.setattr(wrapper.CappedLog, "_can_splice", False, raising=False)
+    with small_disk(tmp_path, 64 * KIBIBYTE):
+        capped = take_all(tmp_path, b"x" * 300_001, limit=MEBIBYTE)
+        on_disk = sum(path.stat().st_size for path in tmp_path.glob("log.*"))
+        assert (capped.position, capped.lost) == (300_001, 300_001 - on_disk)
+        assert 0 < on_disk <= 64 * KIBIBYTE
+
+
+def take_all(directory: Path, printed: bytes, limit: int) -> wrapper.CappedLog:
+    descriptor = os.open(directory, os.O_RDONLY)
+    capped = wrapper.CappedLog(descriptor, limit)
+    for start in range(0, len(printed), 50_000):
+        output, printing = os.pipe()
+        os.write(printing, printed[start : start + 50_000])
+        os.close(printing)
+        while capped.take(output):
+            pass
+        os.close(output)
+    capped.close()
+    os.close(descriptor)
+    return capped
 
 
 def tail_of(run: WrapperRun) -> bytes:
