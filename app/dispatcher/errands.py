@@ -61,13 +61,14 @@ class Errands:
         Raises:
             TimeoutError: no answer came within the time limit. Whatever the call still does, nobody hears of it.
         """
-        errand = asyncio.current_task()
-        impatience = asyncio.get_running_loop().call_later(self._patience_seconds, self._leave, errand)
+        asked = asyncio.ensure_future(self._ask_in_turn(call, slots))
         try:
-            async with slots or nullcontext():
-                return await self._answer(call)
+            await asyncio.wait([asked], timeout=self._patience_seconds)
+            if not asked.done():
+                self._leave(asyncio.current_task())
+            return await asked
         finally:
-            impatience.cancel()
+            asked.cancel()
 
     async def abandon(self) -> None:
         """Break all of them off. The engine may have heard them or not, as after a crash."""
@@ -80,16 +81,17 @@ class Errands:
         if tasks:
             await asyncio.wait(tasks, timeout=FAREWELL_SECONDS)
 
-    async def _answer(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _ask_in_turn(self, call: Callable[[], Awaitable[Answer]], slots: asyncio.Semaphore | None) -> Answer:
         """Unlike `asyncio.timeout`, this also ends for a call that does not let itself be cancelled."""
-        asked = asyncio.ensure_future(call())
-        try:
-            await asyncio.wait([asked], timeout=self._time_limit_seconds)
-            if not asked.done():
-                raise TimeoutError(f"the engine has not answered within {self._time_limit_seconds:g} s")
-            return asked.result()
-        finally:
-            asked.cancel()
+        async with slots or nullcontext():
+            called = asyncio.ensure_future(call())
+            try:
+                await asyncio.wait([called], timeout=self._time_limit_seconds)
+                if not called.done():
+                    raise TimeoutError(f"the engine has not answered within {self._time_limit_seconds:g} s")
+                return called.result()
+            finally:
+                called.cancel()
 
     def _leave(self, task: asyncio.Task[Any] | None) -> None:
         if task in self._waited_for:

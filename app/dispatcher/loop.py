@@ -112,7 +112,6 @@ class Dispatcher:
         self._errands = Errands(patience=options.patience, time_limit=options.engine_timeout)
         self._launches = asyncio.Semaphore(LAUNCHES_AT_ONCE)
         self._stops = asyncio.Semaphore(STOPS_AT_ONCE)
-        self._polls = asyncio.Semaphore(POLLS_AT_ONCE)
         self._poll_numbers = count()
         self._pen = asyncio.Lock()
         """Held by the errand that writes. One after the other they neither empty the pool nor wait in a circle."""
@@ -338,7 +337,7 @@ class Dispatcher:
             await self._lose_if_late(run, "The engine could not be asked to stop this run.", term)
             return
         try:
-            seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._polls)
+            seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._stops)
         except Exception:
             log.exception("a cancelled run could not be observed", job_id=row.id, run_id=str(row.run_id))
             self._stopping.discard(row.run_id)
@@ -349,24 +348,29 @@ class Dispatcher:
             await self._write([call_off(run, cancellation(row))], term)
 
     async def _observe(self, term: int) -> None:
-        if self._errands.count("poll") < POLLS_AT_ONCE:
-            now = self._clock()
-            due = self._watchlist.take_due(now)
-            if strangers := [run_id for run_id in due if not self._is_ours(run_id)]:
-                await self._note(strangers, {}, now=now, term=term)
-            for batch in _batches([run_id for run_id in due if self._is_ours(run_id)]):
+        now = self._clock()
+        due = self._watchlist.take_due(now)
+        if strangers := [run_id for run_id in due if not self._is_ours(run_id)]:
+            await self._note(strangers, {}, now=now, term=term)
+        for batch in _batches([run_id for run_id in due if self._is_ours(run_id)]):
+            if self._errands.count("poll") < POLLS_AT_ONCE:
                 self._errands.begin(("poll", next(self._poll_numbers)), partial(self._poll, batch, now, term))
-        await self._errands.wait()
+                await self._errands.wait()
+            else:
+                self._ask_again(batch, now)
 
     async def _poll(self, batch: Sequence[UUID], now: datetime, term: int) -> None:
         try:
-            seen = await self._errands.ask(partial(self._executor.poll, batch), self._polls)
+            seen = await self._errands.ask(partial(self._executor.poll, batch))
         except Exception:
             log.exception("runs could not be observed", runs=len(batch))
-            for run_id in batch:
-                self._watchlist.ask_again(run_id, now + RETRY_INTERVAL)
+            self._ask_again(batch, now + RETRY_INTERVAL)
             return
         await self._note(batch, seen, now=now, term=term)
+
+    def _ask_again(self, batch: Sequence[UUID], at: datetime) -> None:
+        for run_id in batch:
+            self._watchlist.ask_again(run_id, at)
 
     async def _note(
         self, asked: Collection[UUID], seen: Mapping[UUID, Observation], *, now: datetime, term: int
