@@ -58,6 +58,7 @@ def measure(server_url: URL, effort: Effort) -> Iterator[Finding]:
         }
         with serving("app.main:app", "/readyz", settings) as service:
             desk = Desk(service, admin.token, database, runs)
+            _wait_for(lambda: database.fetch("SELECT id FROM gpus"))
             yield _first_lines(desk, rounds=effort.rounds * 6)
             yield from _quiet_wrapper(desk, effort.idle_seconds)
             yield _loud_job(desk, seconds=max(3.0, effort.idle_seconds / 2))
