@@ -158,10 +158,9 @@ def _keep(directory: int, events: Events, evidence: Evidence) -> None:
     run = Run(directory, spec, events)
     try:
         run.begin(evidence)
-    except (LaunchFailure, OSError) as failure:
+    except LaunchFailure as failure:
         run.end()
-        message = str(failure) if isinstance(failure, LaunchFailure) else f"The run could not be prepared: {failure}."
-        evidence.write(stopped="launch", message=message, started_at=None)
+        evidence.write(stopped="launch", message=str(failure), started_at=None)
         return
     crash_point("wrapper.after-spawn")
     run.attend()
@@ -253,10 +252,23 @@ class Run:
         self._kill_at = float("inf")
         self._stopped: str | None = None
         self._ran_out_of_memory = False
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def begin(self, evidence: Evidence) -> None:
-        """Start the command, once the files say everything that is needed to prove it gone."""
+        """Start the command, once the files say everything that is needed to prove it gone.
+
+        Raises:
+            LaunchFailure: it does not run and never did.
+        """
+        try:
+            problem = self._spawn(evidence)
+        except OSError as error:
+            problem = f"The run could not be prepared: {error.strerror}."
+        if problem:
+            raise LaunchFailure(problem)
+
+    def _spawn(self, evidence: Evidence) -> str:
+        """What the first process says is wrong, or nothing once it has become the command."""
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._output, printing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._output, False)
         try:
@@ -273,14 +285,8 @@ class Run:
             _become_the_command(self._spec, self._cgroups, printing, go, fail, sandbox_tells)
         for descriptor in (printing, go, fail, sandbox_tells):
             os.close(descriptor)
-        try:
-            _write_new(
-                "child.json",
-                json.dumps(identity_of(self._child) | self._cgroups.describe()).encode(),
-                self._directory,
-            )
-        except OSError as error:
-            raise LaunchFailure(f"The run directory cannot be written: {error.strerror}.") from error
+        note = identity_of(self._child) | self._cgroups.describe()
+        _write_new("child.json", json.dumps(note).encode(), self._directory)
         crash_point("wrapper.after-child")
         self._started_at = evidence.begun()
         os.write(begin, b"!")
@@ -290,8 +296,7 @@ class Run:
         while part := os.read(failed, 4096):
             said += part
         os.close(failed)
-        if said:
-            raise LaunchFailure(said.decode(errors="replace"))
+        return said.decode(errors="replace")
 
     def attend(self) -> None:
         """Keep the log, the time limit and the wish to stop, until the command has ended.
@@ -350,7 +355,7 @@ class Run:
             return None
         try:
             return max(0.0, float(str(_read_json("stop", self._directory)["grace_seconds"])))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return self._spec.kill_grace
 
     def _ask_to_end(self, why: str, kill_at: float) -> None:
@@ -408,7 +413,7 @@ class Run:
         stopped = self._stopped
         if stopped is None and self._ran_out_of_memory and exit_code != 0:
             stopped = "oom"
-        if self._spec.is_sandboxed and stopped is None and not self._sandbox_began():
+        if self._spec.is_sandboxed and stopped is None and exit_code == 1 and not self._sandbox_began():
             stopped, message = "launch", "The sandbox could not be set up; the log says why."
         return {
             "exit_code": exit_code,
@@ -484,7 +489,7 @@ def _become_the_command(
         if not os.read(go, 1):
             os._exit(1)  # the wrapper was killed before it could say what would prove us gone
         environment = {name.encode(): value.encode() for name, value in spec.environment.items()}
-        os.execve(argv[0], [argument.encode() for argument in argv], environment)  # noqa: S606 - there is a shell, and it is what is asked for
+        os.execve(argv[0], [argument.encode() for argument in argv], environment)  # noqa: S606 - a shell is asked for
     except OSError as error:
         os.write(fail, f"{doing}: {error.strerror}.".encode())
     except BaseException as error:  # this process must never go on as a second wrapper
@@ -850,6 +855,8 @@ def cgroup_bases() -> Iterator[tuple[str, str]]:
 
     For root that is the top of what is mounted, for others the group in which they are, if it was delegated to them.
     """
+    if not os.path.exists("/proc/self/cgroup"):
+        return
     own: dict[str, str] = {}
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)

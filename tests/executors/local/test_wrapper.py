@@ -153,10 +153,11 @@ def test_a_job_that_ignores_sigterm_is_killed_after_its_grace(make_run: MakeRun)
     assert (evidence["signal"], evidence["stopped"]) == (signal.SIGKILL, "stop")
 
 
-def test_a_stop_without_a_readable_grace_has_that_of_the_run(make_run: MakeRun) -> None:
+@pytest.mark.parametrize("wish", ["", "[]", "{}", '{"grace_seconds": "long"}'])
+def test_a_stop_without_a_readable_grace_has_that_of_the_run(make_run: MakeRun, wish: str) -> None:
     run = make_run(IGNORES_TERM, kill_grace_seconds=0.1)
     run.waits_for(b"ready")
-    run.write("stop", "")
+    run.write("stop", wish)
     os.kill(run.wrapper, signal.SIGTERM)
     assert run.evidence()["stopped"] == "stop"
 

@@ -301,6 +301,9 @@ def test_a_sandbox_that_cannot_be_set_up_is_no_fault_of_the_command(make_run: Ma
     assert evidence["stopped"] == "launch"
     assert evidence["message"] == "The sandbox could not be set up; the log says why."
     assert make_run("exit 1", **IN_A_SANDBOX).evidence()["stopped"] is None
+    killed = make_run("sleep 60", **IN_A_SANDBOX)
+    os.kill(killed.child, signal.SIGKILL)
+    assert killed.evidence()["stopped"] is None
 
 
 @needs_bubblewrap

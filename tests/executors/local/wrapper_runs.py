@@ -70,7 +70,8 @@ class WrapperRun:
 
     def start(self, **environment: str) -> "subprocess.Popen[bytes]":
         argv = [sys.executable, "-I", "-S", "-E", wrapper.__file__, str(self.path)]
-        return subprocess.Popen(argv, env=environment, cwd="/")
+        groups = [0, NOBODY.pw_gid + 1] if os.geteuid() == 0 else None  # which no job may have
+        return subprocess.Popen(argv, env=environment, cwd="/", extra_groups=groups)
 
     def launch(self, **environment: str) -> int:
         """Start the wrapper, and wait until it has taken the run or said that it did not."""
