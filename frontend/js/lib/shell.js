@@ -1,6 +1,6 @@
 // What surrounds every page: the session, the navigation, language and theme, the live badge, short messages.
 import { call, get, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser, wasAdmin } from "./api.js";
-import { html, icon, nothing, place, render } from "./html.js";
+import { html, icon, nothing, place, render, showCurrentTab } from "./html.js";
 import { explain, language, number, personName, t, time, translatePage } from "./i18n.js";
 import { liveState, onLiveState, reloadOn, startLive, togglePause } from "./live.js";
 
@@ -23,6 +23,7 @@ const ADMIN_PAGES = [
 const THEMES = /** @type {const} */ ({ system: "circle-half", light: "sun", dark: "moon-stars" });
 const TOAST_MS = 7_000;
 const TICK_MS = 30_000;
+const TYPING_MS = 250;
 
 let current = "";
 /** @type {number | null} */
@@ -135,6 +136,81 @@ export function problemPanel(error, retry) {
     ${id ? html`<p class="empty-text">${requestIdOf(id)}</p>` : nothing}
     <button type="button" class="button" @click=${retry}>${icon("arrow-clockwise")}${t("error.retry")}</button>
   </div>`;
+}
+
+/**
+ * For a page that shows what its address asks for: a tab, words, a person. Each choice is a step in the history; each
+ * letter of a search is not.
+ * @template {Record<string, string>} Wish
+ * @param {object} page
+ * @param {Wish} page.usual what an address without parameters asks for
+ * @param {Partial<Record<keyof Wish, string>>} [page.names] of parameters that are not called as in the wish
+ * @param {() => Wish} page.current
+ * @param {(wish: Wish) => Wish} [page.possible] the wish without what does not go together
+ * @param {(next: Wish) => Promise<void>} page.turnTo shows something else
+ */
+export function wishesInAddress({ usual, names = {}, current, possible = (wish) => wish, turnTo }) {
+  let typing = 0;
+  return { addressOf, want, follow, searchSoon };
+
+  /** @param {Partial<Wish>} change what the address would ask for besides what it does */
+  function addressOf(change) {
+    const asked = new URLSearchParams();
+    for (const [name, value] of Object.entries(possible({ ...current(), ...change }))) {
+      if (value !== usual[name]) asked.set(names[name] ?? name, value);
+    }
+    return asked.size > 0 ? `?${asked}` : location.pathname;
+  }
+
+  /**
+   * @param {Partial<Wish>} change
+   * @param {{ isStep?: boolean }} [how]
+   */
+  function want(change, { isStep = true } = {}) {
+    if (isStep) history.pushState({ isWithin: true }, "", addressOf(change));
+    else history.replaceState(history.state, "", addressOf(change));
+    return turnTo(possible({ ...current(), ...change }));
+  }
+
+  /**
+   * Without a new page, unless another tab or window is wanted: null, then.
+   * @param {MouseEvent} event
+   * @param {Partial<Wish>} change
+   */
+  function follow(event, change) {
+    if (isForNewTab(event)) return null;
+    event.preventDefault();
+    return want(change);
+  }
+
+  /** @param {Event} event */
+  function searchSoon({ target }) {
+    clearTimeout(typing);
+    const input = /** @type {HTMLInputElement} */ (target);
+    const search = () => want(/** @type {any} */ ({ q: input.value }), { isStep: false });
+    typing = window.setTimeout(search, TYPING_MS);
+  }
+}
+
+/**
+ * Read what is asked for, and say it where that fails: in its place, or beside what is shown there.
+ * @param {HTMLElement} target
+ * @param {object} how
+ * @param {() => Promise<void>} how.load
+ * @param {() => boolean} how.isShown whether there is something to stay
+ * @param {() => unknown} how.retry
+ */
+export async function showBusy(target, { load, isShown, retry }) {
+  target.setAttribute("aria-busy", "true");
+  try {
+    await load();
+  } catch (error) {
+    if (isShown()) toastProblem(error);
+    else render(problemPanel(error, retry), target);
+  } finally {
+    target.removeAttribute("aria-busy");
+    showCurrentTab();
+  }
 }
 
 /**

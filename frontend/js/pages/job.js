@@ -290,6 +290,7 @@ function drawFacts(job) {
       ${job.finished_at ? fact(t("job.charged"), hours(job.charged_gpu_hours)) : nothing}
       ${job.executor ? fact(t("job.executor"), engineName(job.executor)) : nothing}
       ${job.engine_job_id ? fact(t("job.engine_job_id"), copyable(job.engine_job_id)) : nothing}
+      ${job.error_message && job.status !== "FAILED" ? fact(t("job.error_message"), html`<span dir="auto">${job.error_message}</span>`) : nothing}
       ${job.run_id ? fact(t("job.run_id"), html`<code class="small" dir="ltr">${job.run_id}</code>`) : nothing}
     </dl>`,
     place("#got-facts"),

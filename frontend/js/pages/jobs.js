@@ -1,10 +1,10 @@
 // The reader's own jobs. What is asked for stands in the address: a tab, a status, words.
 import { download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
-import { html, icon, nothing, place, render, renderRows, showCurrentTab } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { agoTime, hours, number, t } from "../lib/i18n.js";
 import { ACTIVE, act, FINISHED, gpusAsked, jobLink, jobSentence, statusBadge, WAITING } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
-import { isForNewTab, onTick, pageUrl, problemPanel, startPage, toastProblem } from "../lib/shell.js";
+import { onTick, pageUrl, showBusy, startPage, toastProblem, wishesInAddress } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {Schemas["JobRead"]} Job */
@@ -15,8 +15,9 @@ import { isForNewTab, onTick, pageUrl, problemPanel, startPage, toastProblem } f
 // locale keys: job.status.* jobs.tab.* jobs.none.*
 /** @type {Record<Tab, readonly Status[]>} */
 const TABS = { all: [...ACTIVE, ...FINISHED], active: ACTIVE, waiting: WAITING, finished: FINISHED };
+/** @type {Wish} */
+const USUAL = { tab: "all", status: "", q: "" };
 const STEP = 50;
-const SEARCH_AFTER_MS = 250;
 
 await startPage("jobs");
 let wish = wishInAddress();
@@ -28,7 +29,12 @@ let hasMore = false;
 /** @type {Schemas["JobCounts"] | null} */
 let counts = null;
 const readNewest = newestOf(read);
-let typing = 0;
+const { addressOf, want, follow, searchSoon } = wishesInAddress({
+  usual: USUAL,
+  current: () => wish,
+  possible,
+  turnTo,
+});
 
 render(
   html`<a class="button" href=${pageUrl("index.html#name")}>${icon("plus-lg")}${t("submit.title")}</a>`,
@@ -37,11 +43,7 @@ render(
 reloadOn((news) => news.type === "job" && news.data.user_id === signedIn()?.id, reload);
 await show();
 onTick(drawList);
-addEventListener("popstate", () => {
-  wish = wishInAddress();
-  length = STEP;
-  show();
-});
+addEventListener("popstate", () => turnTo(wishInAddress()));
 document.addEventListener("keydown", goToSearch);
 
 /** @returns {Wish} */
@@ -49,7 +51,7 @@ function wishInAddress() {
   const asked = new URLSearchParams(location.search);
   const tab = /** @type {Tab} */ (asked.get("tab"));
   return possible({
-    tab: Object.hasOwn(TABS, tab) ? tab : "all",
+    tab: Object.hasOwn(TABS, tab) ? tab : USUAL.tab,
     status: /** @type {Status} */ (asked.get("status") ?? ""),
     q: asked.get("q") ?? "",
   });
@@ -64,42 +66,18 @@ function possible({ tab, status, q }) {
   return { tab, status: status && TABS[tab].includes(status) ? status : "", q };
 }
 
-/** @param {Wish} wish */
-function addressOf({ tab, status, q }) {
-  const asked = new URLSearchParams();
-  if (tab !== "all") asked.set("tab", tab);
-  if (status) asked.set("status", status);
-  if (q) asked.set("q", q);
-  return asked.size > 0 ? `?${asked}` : location.pathname;
-}
-
-/**
- * Show something else. Each choice is a step in the history; each letter of a search is not.
- * @param {Partial<Wish>} change
- * @param {{ isStep?: boolean }} [how]
- */
-function want(change, { isStep = true } = {}) {
-  wish = possible({ ...wish, ...change });
+/** @param {Wish} next */
+function turnTo(next) {
+  wish = next;
   length = STEP;
-  if (isStep) history.pushState(null, "", addressOf(wish));
-  else history.replaceState(null, "", addressOf(wish));
   return show();
 }
 
-/** Read what the reader asked for, and say it where that fails. */
+/** Read what the reader asked for. */
 async function show() {
   drawTabs();
   drawFilters();
-  place("#list").setAttribute("aria-busy", "true");
-  try {
-    await load();
-  } catch (error) {
-    if (counts) toastProblem(error);
-    else render(problemPanel(error, show), place("#list"));
-  } finally {
-    place("#list").removeAttribute("aria-busy");
-    showCurrentTab();
-  }
+  await showBusy(place("#list"), { load, isShown: () => counts !== null, retry: show });
 }
 
 /** Read again what is shown. Where that fails it stays, and the badge tells of the connection. */
@@ -139,9 +117,8 @@ function drawTabs() {
   const tabs = /** @type {Tab[]} */ (Object.keys(TABS));
   render(
     html`${tabs.map((tab) => {
-      const target = possible({ ...wish, tab });
-      return html`<a class="tab" href=${addressOf(target)} aria-current=${tab === wish.tab ? "true" : nothing}
-        @click=${(/** @type {MouseEvent} */ event) => followTab(event, tab)}>
+      return html`<a class="tab" href=${addressOf({ tab })} aria-current=${tab === wish.tab ? "true" : nothing}
+        @click=${(/** @type {MouseEvent} */ event) => follow(event, { tab })}>
         ${t(`jobs.tab.${tab}`)}<span class="tab-count">${counts ? number(countOf(TABS[tab])) : ""}</span>
       </a>`;
     })}`,
@@ -152,17 +129,6 @@ function drawTabs() {
 /** @param {readonly Status[]} statuses */
 function countOf(statuses) {
   return statuses.reduce((sum, status) => sum + (counts?.[status] ?? 0), 0);
-}
-
-/**
- * Without a new page, unless another tab or window is wanted.
- * @param {MouseEvent} event
- * @param {Tab} tab
- */
-function followTab(event, tab) {
-  if (isForNewTab(event)) return;
-  event.preventDefault();
-  want({ tab });
 }
 
 function drawFilters() {
@@ -186,13 +152,6 @@ function drawFilters() {
       </button>`,
     place("#filters"),
   );
-}
-
-/** @param {Event} event */
-function searchSoon({ target }) {
-  clearTimeout(typing);
-  const input = /** @type {HTMLInputElement} */ (target);
-  typing = window.setTimeout(() => want({ q: input.value }, { isStep: false }), SEARCH_AFTER_MS);
 }
 
 /** @param {Event} event */

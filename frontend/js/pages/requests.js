@@ -1,7 +1,7 @@
 // Everybody's requests, for those who decide on them: one by one, many at once, or by the keyboard alone.
 import { call, download, get, getFirst, newestOf, signedIn } from "../lib/api.js";
 import { ask, tell } from "../lib/form.js";
-import { html, icon, nothing, place, render, renderRows, showCurrentTab } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { agoTime, hours, joined, number, percent, personName, t } from "../lib/i18n.js";
 import {
   ACTIVE,
@@ -22,14 +22,14 @@ import {
 } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
 import {
-  isForNewTab,
   onTick,
   pageUrl,
-  problemPanel,
+  showBusy,
   showRequestsWaiting,
   startPage,
   toast,
   toastProblem,
+  wishesInAddress,
 } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
@@ -73,6 +73,8 @@ const COMMANDS = {
 const WAITS = new Set(["PENDING", "APPROVED"]);
 /** What may hold an approved job up besides GPUs that are not free. */
 const HELD_UP = new Set(["AWAITING_QUOTA", "IN_ENGINE_QUEUE", "CANCELLING"]);
+/** @type {Wish} */
+const USUAL = { tab: "decide", q: "", user: "" };
 const STEP = 50;
 const MOST_AT_ONCE = 100;
 const TYPING_MS = 250;
@@ -105,7 +107,7 @@ const refusals = new Map();
 /** The row that had the focus last. */
 let focusedIndex = 0;
 const readNewest = newestOf(read);
-let typing = 0;
+const { addressOf, want, follow, searchSoon } = wishesInAddress({ usual: USUAL, current: () => wish, turnTo });
 let suggesting = 0;
 
 await show();
@@ -125,31 +127,10 @@ function wishInAddress() {
   const tab = /** @type {Tab} */ (asked.get("tab"));
   const user = asked.get("user") ?? "";
   return {
-    tab: Object.hasOwn(TABS, tab) ? tab : "decide",
+    tab: Object.hasOwn(TABS, tab) ? tab : USUAL.tab,
     q: asked.get("q") ?? "",
     user: /^\d+$/.test(user) ? user : "",
   };
-}
-
-/** @param {Wish} wish */
-function addressOf({ tab, q, user }) {
-  const asked = new URLSearchParams();
-  if (tab !== "decide") asked.set("tab", tab);
-  if (q) asked.set("q", q);
-  if (user) asked.set("user", user);
-  return asked.size > 0 ? `?${asked}` : location.pathname;
-}
-
-/**
- * Show something else. Each choice is a step in the history; each letter of a search is not.
- * @param {Partial<Wish>} change
- * @param {{ isStep?: boolean }} [how]
- */
-function want(change, { isStep = true } = {}) {
-  const next = { ...wish, ...change };
-  if (isStep) history.pushState(null, "", addressOf(next));
-  else history.replaceState(null, "", addressOf(next));
-  return turnTo(next);
 }
 
 /** @param {Wish} next */
@@ -161,20 +142,11 @@ function turnTo(next) {
   return show();
 }
 
-/** Read what the reader asked for, and say it where that fails. */
+/** Read what the reader asked for. */
 async function show() {
   drawTabs();
   drawFilters();
-  place("#list").setAttribute("aria-busy", "true");
-  try {
-    await load();
-  } catch (error) {
-    if (counts) toastProblem(error);
-    else render(problemPanel(error, show), place("#list"));
-  } finally {
-    place("#list").removeAttribute("aria-busy");
-    showCurrentTab();
-  }
+  await showBusy(place("#list"), { load, isShown: () => counts !== null, retry: show });
 }
 
 /** Read again what is shown. Where that fails it stays, and the badge tells of the connection. */
@@ -248,10 +220,8 @@ function drawTabs() {
   render(
     html`<nav class="tabs" aria-label=${t("requests.tabs")}>
       ${tabs.map(
-        (
-          tab,
-        ) => html`<a class="tab" href=${addressOf({ ...wish, tab })} aria-current=${tab === wish.tab ? "page" : nothing}
-          @click=${(/** @type {MouseEvent} */ event) => followTab(event, tab)}>
+        (tab) => html`<a class="tab" href=${addressOf({ tab })} aria-current=${tab === wish.tab ? "page" : nothing}
+          @click=${(/** @type {MouseEvent} */ event) => follow(event, { tab })}>
           ${t(`requests.tab.${wordFor(tab)}`)}<span class="tab-count">${counts ? number(countOf(TABS[tab])) : ""}</span>
         </a>`,
       )}
@@ -263,17 +233,6 @@ function drawTabs() {
 /** @param {readonly Status[]} statuses */
 function countOf(statuses) {
   return statuses.reduce((sum, status) => sum + (counts?.[status] ?? 0), 0);
-}
-
-/**
- * Without a new page, unless another tab or window is wanted.
- * @param {MouseEvent} event
- * @param {Tab} tab
- */
-function followTab(event, tab) {
-  if (isForNewTab(event)) return;
-  event.preventDefault();
-  want({ tab });
 }
 
 function drawFilters() {
@@ -311,13 +270,6 @@ function personSearch() {
       ${suggested.map(({ email, full_name }) => html`<option value=${email}>${full_name ?? email}</option>`)}
     </datalist>
   </div>`;
-}
-
-/** @param {Event} event */
-function searchSoon({ target }) {
-  clearTimeout(typing);
-  const input = /** @type {HTMLInputElement} */ (target);
-  typing = window.setTimeout(() => want({ q: input.value }, { isStep: false }), TYPING_MS);
 }
 
 /** @param {Event} event */
@@ -499,7 +451,7 @@ function nothingHere() {
   return empty(mark, t(`requests.none.${wordFor(wish.tab)}`), t("requests.none.text"), [
     next === wish.tab || wish.tab === "all"
       ? nothing
-      : html`<button type="button" class="button" @click=${() => want({ tab: next })}>${t(`requests.tab.${next}`)}</button>`,
+      : html`<button type="button" class="button" @click=${() => want({ tab: next })}>${t(`requests.tab.${wordFor(next)}`)}</button>`,
   ]);
 }
 

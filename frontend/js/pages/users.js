@@ -1,12 +1,21 @@
 // All accounts; and one of them with its rights, its quota and the ledger of it. Which one stands in the address.
 import { call, download, get, getFirst, getPage, newestOf, Problem, signedIn } from "../lib/api.js";
 import { ask, field } from "../lib/form.js";
-import { html, icon, nothing, place, render, renderRows, showCurrentTab } from "../lib/html.js";
+import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, agoTime, date, hours, number, parseNumber, personName, t, typedNumber } from "../lib/i18n.js";
 import { ACTIVE, FINISHED, getStandings, historyOf, quotaBar } from "../lib/jobs.js";
 import { ledgerTable } from "../lib/ledger.js";
 import { reloadOn } from "../lib/live.js";
-import { isForNewTab, onTick, pageUrl, problemPanel, startPage, toast, toastProblem } from "../lib/shell.js";
+import {
+  isForNewTab,
+  onTick,
+  pageUrl,
+  showBusy,
+  startPage,
+  toast,
+  toastProblem,
+  wishesInAddress,
+} from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {import("../lib/html.js").Content} Content */
@@ -27,9 +36,10 @@ const CHANGES = {
   disable: { set: { is_active: false }, icon: "person-x" },
   enable: { set: { is_active: true }, icon: "person-check" },
 };
+/** @type {Wish} */
+const USUAL = { tab: "all", q: "", user: "" };
 const STEP = 50;
 const LEDGER_STEP = 20;
-const TYPING_MS = 250;
 
 await startPage("users", { forAdmins: true });
 let wish = wishInAddress();
@@ -47,7 +57,12 @@ let entries = [];
 /** @type {string | null} */
 let older = null;
 const readNewest = newestOf(read);
-let typing = 0;
+const { addressOf, want, follow, searchSoon } = wishesInAddress({
+  usual: USUAL,
+  names: { tab: "show" },
+  current: () => wish,
+  turnTo,
+});
 
 await show();
 reloadOn(() => true, reload);
@@ -64,28 +79,11 @@ function wishInAddress() {
   const asked = new URLSearchParams(location.search);
   const tab = /** @type {Tab} */ (asked.get("show"));
   const user = asked.get("user") ?? "";
-  return { tab: Object.hasOwn(TABS, tab) ? tab : "all", q: asked.get("q") ?? "", user: /^\d+$/.test(user) ? user : "" };
-}
-
-/** @param {Wish} wish */
-function addressOf({ tab, q, user }) {
-  const asked = new URLSearchParams();
-  if (tab !== "all") asked.set("show", tab);
-  if (q) asked.set("q", q);
-  if (user) asked.set("user", user);
-  return asked.size > 0 ? `?${asked}` : location.pathname;
-}
-
-/**
- * Show something else. Each choice is a step in the history; each letter of a search is not.
- * @param {Partial<Wish>} change
- * @param {{ isStep?: boolean }} [how]
- */
-function want(change, { isStep = true } = {}) {
-  const next = { ...wish, ...change };
-  if (isStep) history.pushState({ isWithin: true }, "", addressOf(next));
-  else history.replaceState(history.state, "", addressOf(next));
-  return turnTo(next);
+  return {
+    tab: Object.hasOwn(TABS, tab) ? tab : USUAL.tab,
+    q: asked.get("q") ?? "",
+    user: /^\d+$/.test(user) ? user : "",
+  };
 }
 
 /** @param {Wish} next */
@@ -100,20 +98,11 @@ function turnTo(next) {
   return show();
 }
 
-/** Read what the reader asked for, and say it where that fails. */
+/** Read what the reader asked for. */
 async function show() {
-  const target = place(wish.user ? "#person" : "#list");
   draw();
-  target.setAttribute("aria-busy", "true");
-  try {
-    await load();
-  } catch (error) {
-    if (wish.user ? person : users) toastProblem(error);
-    else render(problemPanel(error, show), target);
-  } finally {
-    target.removeAttribute("aria-busy");
-    showCurrentTab();
-  }
+  const isShown = () => (wish.user ? person : users) !== null;
+  await showBusy(place(wish.user ? "#person" : "#list"), { load, isShown, retry: show });
 }
 
 /** Read again what is shown. Where that fails it stays, and the badge tells of the connection. */
@@ -185,7 +174,7 @@ function drawHeader() {
   document.title = t("app.page_title", { page: heading });
   place("#back").hidden = wish.user === "";
   render(
-    html`<a href=${addressOf({ ...wish, user: "" })} @click=${goBack}>${icon("arrow-left", "icon-directional")}${t("users.back")}</a>`,
+    html`<a href=${addressOf({ user: "" })} @click=${goBack}>${icon("arrow-left", "icon-directional")}${t("users.back")}</a>`,
     place("#back"),
   );
   render(person && wish.user ? accountButtons(person.user) : nothing, place("#page-actions"));
@@ -226,9 +215,7 @@ function drawTabs() {
   render(
     html`<nav class="tabs" aria-label=${t("users.tabs")}>
       ${tabs.map(
-        (
-          tab,
-        ) => html`<a class="tab" href=${addressOf({ ...wish, tab })} aria-current=${tab === wish.tab ? "page" : nothing}
+        (tab) => html`<a class="tab" href=${addressOf({ tab })} aria-current=${tab === wish.tab ? "page" : nothing}
           @click=${(/** @type {MouseEvent} */ event) => follow(event, { tab })}>${t(`users.tab.${tab}`)}</a>`,
       )}
     </nav>`,
@@ -237,15 +224,14 @@ function drawTabs() {
 }
 
 /**
- * Without a new page, unless another tab or window is wanted.
  * @param {MouseEvent} event
- * @param {Partial<Wish>} change
+ * @param {string} user whose account is opened
  */
-function follow(event, change) {
-  if (isForNewTab(event)) return;
-  event.preventDefault();
-  want(change).then(() => change.user && place("h1").focus());
-  if (change.user) scrollTo(0, 0);
+function openPerson(event, user) {
+  const opened = follow(event, { user });
+  if (!opened) return;
+  opened.then(() => place("h1").focus());
+  scrollTo(0, 0);
 }
 
 function drawFilters() {
@@ -257,13 +243,6 @@ function drawFilters() {
     </div>`,
     place("#filters"),
   );
-}
-
-/** @param {Event} event */
-function searchSoon({ target }) {
-  clearTimeout(typing);
-  const input = /** @type {HTMLInputElement} */ (target);
-  typing = window.setTimeout(() => want({ q: input.value }, { isStep: false }), TYPING_MS);
 }
 
 function noMatch() {
@@ -312,9 +291,9 @@ async function showMore() {
 /** @param {User} user */
 function row(user) {
   const standing = standings.get(user.id);
-  const address = addressOf({ ...wish, user: String(user.id) });
+  const address = addressOf({ user: String(user.id) });
   return html`<th scope="row" class="user-name">
-      <p><a class="job-link" href=${address} @click=${(/** @type {MouseEvent} */ event) => follow(event, { user: String(user.id) })}>${personName(user)}</a>
+      <p><a class="job-link" href=${address} @click=${(/** @type {MouseEvent} */ event) => openPerson(event, String(user.id))}>${personName(user)}</a>
         ${isReader(user) ? html`<span class="small soft">${t("users.you")}</span>` : nothing}</p>
       ${user.full_name ? html`<p class="small soft user-email" dir="ltr">${user.email}</p>` : nothing}
     </th>
