@@ -53,7 +53,7 @@ def _local(settings: Settings, clock: Clock) -> Executor:
             runs_dir=runs_dir,
             user=user,
             sandbox=settings.local_sandbox,
-            hidden_paths=(settings.data_dir.absolute(),),
+            hidden_paths=(settings.data_dir.absolute(), runs_dir),
             log_limit_bytes=settings.local_log_limit_mib * 2**20,
             memory_limit_bytes=int(settings.local_memory_limit_gib * 2**30) or None,
             process_limit=settings.local_process_limit or None,

@@ -65,16 +65,21 @@ def check_runs_dir(runs: Path, user: JobUser | None) -> None:
     """
     probe = runs / f".probe-{os.getpid()}"
     try:
-        runs.mkdir(parents=True, exist_ok=True)
+        if not runs.exists():
+            runs.mkdir(parents=True)
+            runs.chmod(0o700 if user is None else 0o711)
         probe.write_bytes(b"")
         probe.unlink()
-        if user is not None:
-            runs.chmod(0o711)
+        found = runs.stat()
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to the runs directory {runs}: {error.strerror}; give this user the right to write there, "
             "or set LOCAL_RUNS_DIR"
         ) from error
+    if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(
+            f"LOCAL_RUNS_DIR: others than the service may write to {runs}: name a folder of its own"
+        )
     if user is not None and _as(user, ["/bin/sh", "-c", 'cd "$1"', "sh", str(runs)]).returncode != 0:
         raise ConfigurationError(
             f"LOCAL_RUNS_DIR: jobs run as {user.name}, who may not pass through the folders above {runs}: set it to a "

@@ -83,20 +83,25 @@ class LocalExecutor:
         self._undertaker = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-lost-runs")
         self._burials: dict[UUID, Future[None]] = {}
         self._measured_at = 0.0
-        self._tidied_at = 0.0
+        self._tidy_at = 0.0
 
     async def inventory(self) -> Sequence[GpuInfo]:
         """See `Executor`. A driver that does not answer takes all of its GPUs out of reach."""
-        if time.monotonic() - self._tidied_at > RETENTION_INTERVAL_SECONDS:
-            self._tidied_at = time.monotonic()
-            ended_before = self._clock() - self._options.keep_runs
-            await self._in_thread(lambda: delete_old_runs(self._options.runs_dir, ended_before))
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + RETENTION_INTERVAL_SECONDS
+            self._undertaker.submit(self._tidy)
         try:
             self._known = await self._ask_driver(self._devices.list)
         except TimeoutError:
             log.warning("the GPU driver does not answer")
             return [replace(device.info, offline_reason=DRIVER_IS_SILENT) for device in self._known]
         return await self._in_thread(lambda: [self._with_strangers(device) for device in self._known])
+
+    def _tidy(self) -> None:
+        try:
+            delete_old_runs(self._options.runs_dir, self._clock() - self._options.keep_runs)
+        except OSError as error:
+            log.warning("old runs could not be looked for", problem=error.strerror)
 
     def _with_strangers(self, device: Device) -> GpuInfo:
         foreign = any(not self._is_ours(pid, device.info.slot) for pid in device.compute_pids)
@@ -159,8 +164,9 @@ class LocalExecutor:
             log.warning("the run wrapper could not be started", run=directory.path.name, problem=str(problem))
             raise LaunchError(f"The run could not be started on this machine: {problem}.") from problem
 
-    async def adopt(self, specs: Collection[JobSpec]) -> None:
-        """Nothing needs to be done: the directories tell everything, and are read when somebody asks."""
+    async def adopt(self, specs: Collection[JobSpec]) -> None:  # noqa: ARG002 - their directories tell everything
+        """Forget what was watched in an earlier term: it may have ended since, and nobody will ask about it."""
+        self._running.clear()
 
     async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
         if not run_ids:
@@ -312,7 +318,7 @@ class LocalExecutor:
     def _read_log(self, run_id: UUID, is_final: bool, offset: int, limit: int) -> LogChunk:
         """Whether the run is over is asked first, so that a log which is told to be complete is."""
         directory = self._directory(run_id)
-        complete = is_final or self._end_of(directory) is not None
+        complete = is_final or directory.is_over()
         if not directory.path.is_dir():
             if complete:
                 raise LogUnavailable(str(directory.path))

@@ -80,6 +80,16 @@ def test_runs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
         check_runs_dir(tmp_path / "file" / "runs", None)
 
 
+def test_runs_where_others_may_write_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o1777)
+
+    with pytest.raises(ConfigurationError, match=r"^LOCAL_RUNS_DIR: others than the service may write"):
+        check_runs_dir(tmp_path / "open", None)
+
+    assert (tmp_path / "open").stat().st_mode & 0o7777 == 0o1777
+
+
 def test_a_sandbox_without_bubblewrap_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account.shutil, "which", lambda *_, **__: None)
 

@@ -292,6 +292,10 @@ async def test_runs_that_ended_long_ago_are_deleted_and_no_others(
 
     await make_executor(runs, keep_runs=timedelta(days=1)).inventory()
 
+    async def is_deleted() -> bool:
+        return str(old.run_id) not in names_in(runs)
+
+    await eventually(is_deleted)
     assert before - names_in(runs) == {str(old.run_id)}
     assert treasure.exists()
 
