@@ -11,6 +11,7 @@ import pytest
 from app.executors.local import processes, wrapper
 from tests.executors.local.wrapper_runs import (
     NOBODY,
+    STARTED_IN_SECONDS,
     MakeRun,
     is_alive,
     made_runs,
@@ -23,6 +24,10 @@ CANARY = "canary-4f1c9d7e"
 AS_NOBODY = {"uid": NOBODY.pw_uid, "gid": NOBODY.pw_gid, "groups": [NOBODY.pw_gid]}
 IN_A_SANDBOX = (AS_NOBODY if os.geteuid() == 0 else {}) | {"sandbox": "bubblewrap"}
 MEBIBYTE = 2**20
+PROCESS_LIMIT = 40
+FORK_BOMB = "echo ready; bomb() { [ $1 = 0 ] || { bomb $(($1 - 1)) & bomb $(($1 - 1)) & }; sleep 60; }; bomb 6"
+"""It would be 127 shells and as many sleeps: a wrapper that did not hold it back should fail a test, not a machine."""
+
 DEVICES_OF_EVERY_SANDBOX = {"null", "zero", "full", "random", "urandom", "tty", "ptmx"}
 
 
@@ -63,11 +68,12 @@ def test_no_secret_of_whoever_started_the_wrapper_comes_within_the_jobs_reach(ma
 
 
 def test_nothing_is_inherited(make_run: MakeRun) -> None:
-    secret = os.open("/proc/self/status", os.O_RDONLY)
-    os.set_inheritable(secret, True)
     run = make_run(
-        "ls /proc/self/fd; readlink /proc/self/fd/0; ulimit -c; umask; grep -E 'Sig(Ign|Blk)' /proc/self/status"
+        "ls /proc/self/fd; readlink /proc/self/fd/0; ulimit -c; umask; grep -E 'Sig(Ign|Blk)' /proc/self/status",
+        launch=False,
     )
+    secret = os.open("/proc/self/status", os.O_RDONLY)
+    assert run.start(pass_fds=(secret,)).wait(STARTED_IN_SECONDS) == wrapper.TAKEN
     os.close(secret)
     run.evidence()
     assert run.printed().decode().split() == [
@@ -168,11 +174,11 @@ def test_a_job_that_survives_the_loss_of_a_part_ends_as_it_says(make_limited_run
 
 
 def test_a_fork_bomb_ends_at_its_limit_and_is_gone_afterwards(make_limited_run: MakeRun) -> None:
-    run = make_limited_run("echo ready; bomb() { bomb | bomb & }; bomb; sleep 60", process_limit=40)
+    run = make_limited_run(FORK_BOMB, process_limit=PROCESS_LIMIT)
     run.waits_for(b"ready")
     pids = Path(next(path for path in run.read("child.json")["cgroups"] if Path(path, "pids.max").exists()))
     until(lambda: (pids / "pids.events").read_text().split() > ["max", "0"])
-    assert int((pids / "pids.current").read_text()) <= 40
+    assert int((pids / "pids.current").read_text()) <= PROCESS_LIMIT
     run.stop(grace_seconds=0)
     assert run.evidence()["survivors"] is False
     assert not pids.exists()
@@ -181,11 +187,9 @@ def test_a_fork_bomb_ends_at_its_limit_and_is_gone_afterwards(make_limited_run: 
 
 @needs_root
 def test_a_fork_bomb_is_limited_and_killed_without_control_groups_too(make_run: MakeRun) -> None:
-    run = make_run(
-        "echo ready; bomb() { bomb | bomb & }; bomb; sleep 60", process_limit=40, cgroup_parent=None, **AS_NOBODY
-    )
+    run = make_run(FORK_BOMB, process_limit=PROCESS_LIMIT, cgroup_parent=None, **AS_NOBODY)
     run.waits_for(b"fork")  # bash complains about the first one that it was refused
-    assert len(processes.processes_of(run.id)) <= 40
+    assert len(processes.processes_of(run.id)) <= PROCESS_LIMIT
     run.stop(grace_seconds=0)
     assert run.evidence()["survivors"] is False
     assert processes.processes_of(run.id) == set()

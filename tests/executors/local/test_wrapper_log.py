@@ -103,9 +103,10 @@ def resident_bytes(pid: int) -> int:
 
 
 def test_the_last_words_are_kept_although_the_job_is_killed(make_run: MakeRun) -> None:
-    run = make_run("seq 1 20000; echo last words; kill -9 $$")
-    run.evidence()
-    assert run.printed().endswith(b"\n20000\nlast words\n")
+    """And although they are more than is moved at once into files this small."""
+    run = make_run("head -c 500000 /dev/zero; echo last words; kill -9 $$", log_limit_bytes=4 * KIBIBYTE)
+    assert run.evidence()["log_bytes"] == 500_000 + 11
+    assert run.printed().endswith(b"\0last words\n")
 
 
 def test_output_of_what_the_command_leaves_behind_is_kept_up_to_its_end(make_run: MakeRun) -> None:

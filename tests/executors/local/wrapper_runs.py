@@ -68,10 +68,10 @@ class WrapperRun:
         (self.path / name).write_text(text, encoding="utf-8")
         (self.path / name).chmod(0o600)
 
-    def start(self, **environment: str) -> "subprocess.Popen[bytes]":
+    def start(self, *, pass_fds: tuple[int, ...] = (), **environment: str) -> "subprocess.Popen[bytes]":
         argv = [sys.executable, "-I", "-S", "-E", wrapper.__file__, str(self.path)]
         groups = [0, NOBODY.pw_gid + 1] if os.geteuid() == 0 else None  # which no job may have
-        return subprocess.Popen(argv, env=environment, cwd="/", extra_groups=groups)
+        return subprocess.Popen(argv, env=environment, cwd="/", extra_groups=groups, pass_fds=pass_fds)
 
     def launch(self, **environment: str) -> int:
         """Start the wrapper, and wait until it has taken the run or said that it did not."""
