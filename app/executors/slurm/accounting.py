@@ -43,17 +43,20 @@ def parse(output: str, *, only_ended: bool) -> list[SlurmJob]:
     Raises:
         NotUnderstood: a line has other fields.
     """
-    rows: dict[str, list[dict[str, str]]] = {}
+    records: list[list[dict[str, str]]] = []
+    latest: dict[str, list[dict[str, str]]] = {}
     for line in output.splitlines():
         values = line.split("|")
         if len(values) != _FIELDS.count(",") + 1:
             raise NotUnderstood(f"sacct: {line!r}")
         row = dict(zip(_FIELDS.split(","), values, strict=True))
-        if row["JobIDRaw"].isdecimal():
-            rows[row["JobIDRaw"]] = [row]
-        else:
-            rows.setdefault(row["JobIDRaw"].partition(".")[0], []).append(row)
-    jobs = filter(None, map(_job, rows.values()))
+        job_id = row["JobIDRaw"].partition(".")[0]
+        if job_id == row["JobIDRaw"]:
+            latest[job_id] = []
+            records.append(latest[job_id])
+        if job_id in latest:
+            latest[job_id].append(row)
+    jobs = filter(None, map(_job, records))
     return [job for job in jobs if job.phase is RunState.ENDED or not only_ended]
 
 

@@ -180,7 +180,11 @@ class SlurmExecutor:
             login = account.pw_name
             await asyncio.to_thread(self._files.prepare_folder, account)
             await self._sudo.check(login)
-        script_text = script(spec, self._files.began_path(spec.run_id, login))
+        script_text = script(
+            spec,
+            began_path=self._files.began_path(spec.run_id, login),
+            refused_path=self._files.refused_path(spec.run_id, login),
+        )
         arguments = sbatch_options(
             spec,
             options.placing(spec.gpu_type, spec.owner_email),
@@ -314,10 +318,12 @@ class SlurmExecutor:
         settled: dict[UUID, Observation] = {}
         for run_id, shown in over.items():
             accounted = look.accounts.get(run_id)
-            if accounted:
-                settled[run_id] = await self._end(await self._job_of(run_id, accounted, None))
-            elif shown is not None and (shown.never_began or not self._accounts_may_follow(run_id)):
-                settled[run_id] = await self._end(shown)
+            proof = await self._job_of(run_id, accounted, None) if accounted else shown
+            if proof is None:
+                continue
+            if accounted or proof.never_began or not self._accounts_may_follow(run_id):
+                if (observation := await self._end(proof)) is not None:
+                    settled[run_id] = observation
             elif shown is not None:
                 settled[run_id] = Observation(
                     RunState.RUNNING,
@@ -335,10 +341,15 @@ class SlurmExecutor:
         run.ended_since = run.ended_since or monotonic()
         return monotonic() - run.ended_since < ACCOUNTS_PATIENCE_SECONDS
 
-    async def _end(self, job: SlurmJob) -> Observation:
-        run = self._runs.pop(job.run_id, None)
+    async def _end(self, job: SlurmJob) -> Observation | None:
+        """None: Slurm started the job once more, and what it tells is the end of that; the run's own is not known."""
+        run = self._runs.get(job.run_id)
         login = await self._login_of(job.run_id, run)
         began = await asyncio.to_thread(self._files.began, job.run_id, login)
+        refused = await asyncio.to_thread(self._files.refused, job.run_id, login)
+        if began and refused and began.job_id == refused.job_id == job.job_id:
+            return None
+        self._runs.pop(job.run_id, None)
         if job.never_began:
             await asyncio.to_thread(self._files.forbid, job.run_id, login)
         observation = observe_end(

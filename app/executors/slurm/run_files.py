@@ -3,10 +3,11 @@
     <run id>.submitted      that somebody went to submit the run, when, and as whom; made once, before `sbatch`
     <run id>.log            what the command printed; Slurm writes it
     <run id>.began          a symbolic link to nothing; its text names the job that began the run, or says `never`
+    <run id>.refused        such a link; names the latest job that came too late to begin it
 
-The folder belongs to the service alone. Where jobs run as their owners (`SLURM_SUBMIT_AS=user`), the last two lie in a
-folder of that user, who owns it; its group is the service's and is inherited (mode 2770), so that the service can read
-logs and make links while no other user can do either. Root makes these folders itself; otherwise an admin does:
+The folder belongs to the service alone. Where jobs run as their owners (`SLURM_SUBMIT_AS=user`), all but the first lie
+in a folder of that user, who owns it; its group is the service's and is inherited (mode 2770), so that the service can
+read logs and make links while no other user can do either. Root makes these folders itself; otherwise an admin does:
 
     install -d -o sara -g gtm -m 2770 /shared/gtm/sara
 
@@ -51,6 +52,9 @@ class RunFiles:
 
     def began_path(self, run_id: UUID, login: str | None) -> Path:
         return self.folder(login) / f"{run_id}.began"
+
+    def refused_path(self, run_id: UUID, login: str | None) -> Path:
+        return self.folder(login) / f"{run_id}.refused"
 
     def _submitted_path(self, run_id: UUID) -> Path:
         return self.root / f"{run_id}.submitted"
@@ -98,10 +102,11 @@ class RunFiles:
 
     def began(self, run_id: UUID, login: str | None) -> Began | None:
         """Which job began the run; None: so far none did, or the file system does not show it yet."""
-        try:
-            return parse_began(str(self.began_path(run_id, login).readlink()))
-        except OSError:
-            return None
+        return _read_link(self.began_path(run_id, login))
+
+    def refused(self, run_id: UUID, login: str | None) -> Began | None:
+        """Which job, or which repetition of a job, came too late."""
+        return _read_link(self.refused_path(run_id, login))
 
     def read_log(self, run_id: UUID, login: str | None, offset: int, limit: int, *, complete: bool) -> LogChunk | None:
         """A part of the log; None: there is no such file.
@@ -147,6 +152,13 @@ class RunFiles:
             raise LaunchError(f"The folder for the logs of {login} has to be theirs, and closed to other users.")
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise LaunchError(f"The folder for the logs of {login} is closed to this service.")
+
+
+def _read_link(path: Path) -> Began | None:
+    try:
+        return parse_began(str(path.readlink()))
+    except OSError:
+        return None
 
 
 def _read_whole(path: Path) -> str:

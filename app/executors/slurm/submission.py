@@ -7,7 +7,9 @@ The whole of it is one compound command: bash runs nothing of a script that was 
 The run's first act is to make a symbolic link whose name is the run and whose text is the job. Only one can be first,
 on every file system and from every node. So should Slurm ever come to hold two jobs for one run, or start one twice,
 the command is run by the first and by no other; and whoever makes the link without running anything, as a stop does,
-has made sure that the command never runs.
+has made sure that the command never runs. Slurm does start a job twice: a controller that was killed comes back with a
+state that is seconds old, in which a job that has run since still waits. So the text has a random part; the same text
+means only that a network file system has done what it was asked, and then reported that it was done already.
 """
 
 import math
@@ -15,30 +17,38 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from uuid import UUID
 
 from app.domain.execution import JobSpec, LaunchError
+from app.executors.slurm.commands import FIXED, PASSED_ON
 from app.executors.slurm.gres import UNTYPED
 from app.executors.slurm.job import name_of
 
 _NAME_OF_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-REFUSED_AS_SECOND = "This job is not the first of its run, or the run was cancelled; its command was not run."
+REFUSED_AS_SECOND = "The command was not run: it was begun before, or cancelled, or this folder cannot be written to."
 
 _TEMPLATE = """\
 #!/bin/bash
 {{
 began={began}
-me="${{SLURM_JOB_ID}}.${{SLURM_RESTART_COUNT:-0}} ${{SLURMD_NODENAME:-}}:${{SLURM_JOB_GPUS:-}}"
+read -r once </proc/sys/kernel/random/uuid
+me="$SLURM_JOB_ID ${{SLURMD_NODENAME:-}}:${{SLURM_JOB_GPUS:-}} $once"
 if ! /bin/ln -s -- "$me" "$began" 2>/dev/null && [ "$(/bin/readlink -- "$began")" != "$me" ]; then
-    echo {refused} >&2
+    /bin/ln -s -- "$me" {refused} 2>/dev/null
+    echo {words} >&2
     kill -TERM $$
 fi
+unset {unset}
+export PATH=/usr/local/bin:/usr/bin:/bin HOME=~ USER="$SLURM_JOB_USER" LOGNAME="$SLURM_JOB_USER"
 {variables}
-export SLURM_EXPORT_ENV=ALL
-unset began me SLURM_GET_USER_ENV
+unset began me once
 exec /bin/bash -l -c {command}
 }}
 """
+_OF_THE_SUBMITTER = (*PASSED_ON, *FIXED, "SUDO_COMMAND", "SUDO_GID", "SUDO_UID", "SUDO_USER", "MAIL")
+_KEPT = frozenset({"SLURM_CONF"})
+"""The environment in which `sbatch` runs is our own (`commands`), and even of that the command sees nothing but where
+Slurm's configuration is; then a login gives what one has on that node. `--export=NIL` would keep it out, too, but up to
+22.05 it makes Slurm run `su -` before each job, with a time limit after which the job is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ def options(
         "--parsable",
         "--no-requeue",
         f"--job-name={name_of(spec.run_id)}",
-        "--export=NIL",
+        "--export=ALL",
         f"--nodes={nodes}",
         "--ntasks-per-node=1",
         f"--gres={kind}:{spec.num_gpus // nodes}",
@@ -90,7 +100,7 @@ def nodes_for(num_gpus: int, largest_node: int | None) -> int:
     )
 
 
-def script(spec: JobSpec, began_path: Path) -> bytes:
+def script(spec: JobSpec, *, began_path: Path, refused_path: Path) -> bytes:
     """The batch script. `exec` makes the command the process that Slurm signals and whose end it tells.
 
     Raises:
@@ -108,7 +118,9 @@ def script(spec: JobSpec, began_path: Path) -> bytes:
         raise LaunchError("The command or a variable contains a NUL character, which no shell can take.")
     return _TEMPLATE.format(
         began=quote(str(began_path)),
-        refused=quote(REFUSED_AS_SECOND),
+        refused=quote(str(refused_path)),
+        words=quote(REFUSED_AS_SECOND),
+        unset=" ".join(name for name in _OF_THE_SUBMITTER if name not in _KEPT),
         variables="\n".join(f"export {name}={quote(value)}" for name, value in variables.items()),
         command=quote(spec.command),
     ).encode(errors="replace")
@@ -123,7 +135,7 @@ class Began:
 
 
 NEVER = "never"
-_BEGAN = re.compile(r"(\d+)\.\d+ ([\w.-]+):([\d,]*)")
+_BEGAN = re.compile(r"(\d+) ([\w.-]*):([\d,]*) [\w-]*")
 
 
 def parse_began(link_text: str) -> Began:
@@ -131,7 +143,7 @@ def parse_began(link_text: str) -> Began:
     if not found:
         return Began(None, None)
     job_id, node, gpus = found.groups()
-    return Began(job_id, f"{node}:{gpus}" if gpus else node)
+    return Began(job_id, f"{node}:{gpus}" if node and gpus else node or None)
 
 
 def parse_parsable(output: str) -> str | None:
@@ -139,7 +151,3 @@ def parse_parsable(output: str) -> str | None:
     lines = output.strip().splitlines()
     job_id = lines[-1].partition(";")[0].strip() if lines else ""
     return job_id if job_id.isdecimal() else None
-
-
-def name_file(run_id: UUID, what: str) -> str:
-    return f"{run_id}.{what}"
