@@ -29,7 +29,8 @@ def read(directory: Path, *, offset: int, limit: int, complete: bool) -> LogChun
     """A part of what a run printed, as far as it is kept without a gap.
 
     Bytes which were left out, because of the log's limit or because the disk was full, are skipped. A line that says so
-    takes the place of the last of them, so that every byte that is kept stands at its true position.
+    takes the place of the last of them, so that every byte that is kept stands at its true position. A part that begins
+    later than asked ends no later than asked, unless it begins behind that.
     `complete` says that the run is over, although there may be no evidence of its end.
 
     Raises:
@@ -94,6 +95,8 @@ def _read(segments: Sequence[_Segment], offset: int, limit: int) -> tuple[int, b
                 break
             note = _note(segment)
             start = max(offset, segment.start - len(note))
+            if start < offset + limit:
+                limit -= start - offset
             data = note[len(note) - (segment.start - start) :][:limit]
             position = segment.start
         most = min(segment.end - position, limit - len(data))

@@ -17,7 +17,7 @@ def end(directory: Path, printed: int) -> None:
     (directory / "evidence.json").write_text(json.dumps({"log_bytes": printed}))
 
 
-def read(directory: Path, offset: int = 0, limit: int = 1000) -> LogChunk:
+def read(directory: Path, offset: int = 0, limit: int = 9000) -> LogChunk:
     return log.read(directory, offset=offset, limit=limit, complete=False)
 
 
@@ -51,6 +51,13 @@ def test_a_part_ends_at_a_gap_and_the_next_one_begins_behind_it(tmp_path: Path) 
     assert read(tmp_path, 6) == LogChunk(7, b"end", size=10, complete=False)
 
 
+def test_a_part_that_begins_later_than_asked_does_not_end_later(tmp_path: Path) -> None:
+    write(tmp_path, 0, b"begin")
+    write(tmp_path, 7, b"0123456789")
+    assert read(tmp_path, 5, 6) == LogChunk(7, b"0123", size=17, complete=False)
+    assert read(tmp_path, 5, 2) == LogChunk(7, b"01", size=17, complete=False)
+
+
 def test_a_gap_with_room_for_it_tells_of_itself_in_its_last_bytes(tmp_path: Path) -> None:
     write(tmp_path, 0, b"begin")
     write(tmp_path, 1005, b"end")
@@ -58,7 +65,7 @@ def test_a_gap_with_room_for_it_tells_of_itself_in_its_last_bytes(tmp_path: Path
     chunk = read(tmp_path, 5)
     assert chunk == LogChunk(1005 - len(note), note + b"end", size=1008, complete=False)
     assert read(tmp_path, chunk.offset + 10) == LogChunk(chunk.offset + 10, note[10:] + b"end", 1008, complete=False)
-    assert read(tmp_path, 5, 4).data == note[:4]
+    assert read(tmp_path, chunk.offset, 4).data == note[:4]
     assert read(tmp_path, 1005).data == b"end"
 
 
