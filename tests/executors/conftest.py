@@ -5,10 +5,11 @@ import pytest
 from tests.executors.engines import EngineUnderTest
 from tests.executors.local_engine import local_engine
 from tests.executors.simulated_engine import simulated_engine
+from tests.executors.slurm_engine import slurm_cluster, slurm_engine
 
-__all__ = ["local_engine", "simulated_engine"]
+__all__ = ["local_engine", "simulated_engine", "slurm_cluster", "slurm_engine"]
 
-ENGINES = ("simulated", "local")
+ENGINES = ("simulated", "local", "slurm")
 
 
 @pytest.fixture(params=ENGINES)

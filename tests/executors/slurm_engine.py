@@ -14,7 +14,7 @@ from app.core.config import Settings
 from app.domain.execution import Executor, JobSpec
 from app.executors.registry import create_executor
 from tests.slurm.cluster import SlurmCluster
-from tests.slurm.fixtures import slurm_cluster
+from tests.slurm.fixtures import announce, slurm_cluster
 
 __all__ = ["SlurmEngine", "slurm_cluster", "slurm_engine"]
 
@@ -23,8 +23,7 @@ BEGINNING = "the command begins"
 
 @pytest.fixture
 def slurm_engine(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator["SlurmEngine"]:
-    for name, value in slurm_cluster.environment.items():
-        monkeypatch.setenv(name, value)
+    announce(slurm_cluster, monkeypatch)
     engine = SlurmEngine(slurm_cluster)
     yield engine
     engine.end_what_still_runs()

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.slurm.keeper import children_of
 from tests.slurm.layout import Layout, Options, missing_packages
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -34,6 +36,8 @@ class SlurmCluster:
     def __init__(self, layout: Layout, connection: socket.socket) -> None:
         self.layout = layout
         self._connection = connection
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        self._keeper: int = struct.unpack("3i", credentials)[0]
 
     @classmethod
     def start(cls, options: Options, directory: Path | None = None, *, stays: bool = False) -> Self:
@@ -130,10 +134,23 @@ class SlurmCluster:
     def let_go_on(self, daemon: str) -> None:
         self._request("signal", daemon, str(signal.SIGCONT.value))
 
+    def processes_of_jobs(self) -> list[int]:
+        """What slurmds have started: the keepers of jobs, and all that runs in jobs."""
+        keepers = [pid for pid, name in _processes_below(self._keeper) if name.startswith("slurmstepd")]
+        return [pid for keeper in keepers for pid in (keeper, *(pid for pid, _ in _processes_below(keeper)))]
+
     def _request(self, *words: str) -> None:
         self._connection.sendall(f"{' '.join(words)}\n".encode())
         answer = self._connection.recv(10_000).decode().strip()
         assert answer == "done", f"{' '.join(words)}: {answer}"
+
+
+def _processes_below(parent: int) -> Iterator[tuple[int, str]]:
+    """The descendants of a process, with how they call themselves."""
+    for pid in children_of(parent):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            yield from _processes_below(pid)
 
 
 def _connect(directory: Path) -> socket.socket | None:

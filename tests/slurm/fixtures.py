@@ -29,3 +29,9 @@ def need_slurm(options: Options) -> None:
         if "CI" in os.environ:
             pytest.fail(missing)
         pytest.skip(missing)
+
+
+def announce(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Slurm's commands find the cluster, for the time of a test."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
