@@ -1,5 +1,6 @@
 """Deleting the directories of runs that ended long ago."""
 
+import os
 import shutil
 from contextlib import suppress
 from datetime import datetime
@@ -22,12 +23,26 @@ def delete_old_runs(runs: Path, ended_before: datetime) -> int:
         ended_at = _ended_at(RunDirectory(path))
         if ended_at is not None and ended_at < ended_before:
             try:
-                shutil.rmtree(path)
+                _delete(path)
             except OSError as error:
                 log.warning("an old run could not be deleted", run=path.name, problem=str(error))
             else:
                 deleted += 1
     return deleted
+
+
+def _delete(path: Path) -> None:
+    """Where a job ran as ourselves and closed its directories, they have to be opened first."""
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        if os.geteuid() == 0:
+            raise
+        for parent, directories, _ in os.walk(path):
+            for directory in (Path(parent, name) for name in directories):
+                if not directory.is_symlink():
+                    directory.chmod(0o700)
+        shutil.rmtree(path)
 
 
 def _is_run(path: Path) -> bool:
