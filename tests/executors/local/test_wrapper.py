@@ -18,6 +18,12 @@ from tests.executors.local.wrapper_runs import MakeRun, WrapperRun, is_alive, ma
 COUNTS_ITSELF = 'echo x >> "$PWD/starts"; '
 IGNORES_TERM = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
 MEBIBYTE = 2**20
+BEFORE_THE_COMMAND = {
+    "wrapper.before-started",
+    "wrapper.after-started",
+    "wrapper.before-spawn",
+    "wrapper.after-child",
+}
 
 
 @pytest.fixture
@@ -278,6 +284,8 @@ def test_wherever_the_wrapper_dies_the_command_runs_at_most_once(
     assert processes.kill_leftovers(run.path, patience_seconds=10)
     has_evidence = (run.path / "evidence.json").exists()
     assert has_evidence == (point == "wrapper.after-rename")
+    if point in BEFORE_THE_COMMAND:
+        assert starts(run) == 0
     assert run.launch() == (wrapper.TAKEN if may_begin_later else wrapper.NOT_OURS)
     if may_begin_later or has_evidence:
         assert run.evidence()["exit_code"] == 3
