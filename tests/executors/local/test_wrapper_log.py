@@ -48,7 +48,7 @@ def test_a_log_within_its_limit_is_kept_whole(make_run: MakeRun) -> None:
     assert run.printed() == b"".join(b"%015d\n" % line for line in range(lines))
 
 
-@pytest.mark.parametrize("limit", [4 * KIBIBYTE, 100_003, MEBIBYTE])
+@pytest.mark.parametrize("limit", [32 * KIBIBYTE, 100_003, MEBIBYTE])
 def test_a_capped_log_has_its_beginning_and_its_end_at_their_true_positions(make_run: MakeRun, limit: int) -> None:
     lines = 300_000
     run = make_run(NUMBERED.format(last=lines - 1), log_limit_bytes=limit)
