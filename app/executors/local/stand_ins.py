@@ -7,9 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from app.domain.execution import GpuInfo, GpuSlot
-from app.executors.local import wrapper
 from app.executors.local.devices import Device, Reading
-from app.executors.local.processes import run_of
+from app.executors.local.processes import pids_of
 
 TYPE = "CPU"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -39,11 +38,11 @@ class CpuStandIns:
     def measure(self, runs: Mapping[UUID, Collection[GpuSlot]]) -> Mapping[UUID, Mapping[GpuSlot, Reading]]:
         """Nothing of a run that is seen for the first time: there is no moment before to compare with."""
         now = time.monotonic()
-        pids = _pids_by_run()
+        pids = pids_of(runs)
         before, self._cpu_seconds = self._cpu_seconds, {}
         measured = {}
         for run_id, slots in runs.items():
-            used, resident = _usage(pids.get(run_id, ()))
+            used, resident = _usage(pids[run_id])
             self._cpu_seconds[run_id] = (now, used)
             if run_id in before:
                 share = _share(before[run_id], now, used)
@@ -56,14 +55,6 @@ class CpuStandIns:
     def visible_as(self, slots: Collection[GpuSlot]) -> str:  # noqa: ARG002 - the protocol's name
         """Nothing: where somebody tries stand-ins beside real GPUs, no run touches these."""
         return ""
-
-
-def _pids_by_run() -> Mapping[UUID, Collection[int]]:
-    pids: dict[UUID, list[int]] = {}
-    for pid in wrapper.processes():
-        if (run_id := run_of(pid)) is not None:
-            pids.setdefault(run_id, []).append(pid)
-    return pids
 
 
 def _share(before: tuple[float, float], now: float, used: float) -> float:
