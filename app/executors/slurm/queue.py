@@ -112,7 +112,7 @@ def _jobs_of_lines(output: str) -> Iterator[SlurmJob]:
                 started_at=moment_of_text(start),
                 ended_at=moment_of_text(end),
                 exit=ExitStatus.of_wait_status(int(status)),
-                gpus=count_gpus(tres),
+                gpus=count_gpus(tres) if nodes else None,  # without nodes it tells what was asked for
                 placement=" ".join(expand(nodes)) or None,
                 restarts=int(restarts) if restarts.isdecimal() else 0,
             )

@@ -1,0 +1,106 @@
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from app.domain.execution import RunState
+from app.executors.slurm.accounting import arguments, is_disabled, parse
+from app.executors.slurm.job import ExitStatus, SlurmJob
+from app.executors.slurm.queue import NotUnderstood
+from tests.executors.slurm.samples_of import (
+    CANCELLED,
+    CANCELLED_EARLY,
+    EXITS_7,
+    EXITS_WELL,
+    IGNORES_SIGTERM,
+    NO_LOG,
+    RUNS,
+    SEGFAULT,
+    TIMED_OUT,
+    TWO_NODES,
+    sample,
+)
+
+
+def test_exits_signals_and_times_are_read() -> None:
+    jobs = read(sample("22.05/sacct.txt"))
+
+    assert jobs[EXITS_WELL].exit == ExitStatus(exit_code=0)
+    assert jobs[EXITS_WELL].elapsed == timedelta(seconds=2)
+    assert jobs[EXITS_WELL].started_at == datetime(2026, 11, 24, 3, 28, 48, tzinfo=UTC)
+    assert jobs[EXITS_WELL].gpus == 1
+    assert jobs[EXITS_7].exit == ExitStatus(exit_code=7)
+    assert jobs[SEGFAULT].exit == ExitStatus(signal=11)
+    assert jobs[NO_LOG].exit == ExitStatus(signal=53)
+    assert (jobs[TIMED_OUT].states, jobs[TIMED_OUT].elapsed) == ({"TIMEOUT"}, timedelta(seconds=77))
+
+
+def test_the_signal_of_a_cancelled_job_is_told_by_its_script_and_the_user_by_its_state() -> None:
+    jobs = read(sample("22.05/sacct.txt"))
+
+    assert jobs[CANCELLED].exit == ExitStatus(signal=15)
+    assert jobs[CANCELLED].states == {"CANCELLED"}
+    assert jobs[CANCELLED].cancelled_by_uid == 0
+
+
+def test_a_job_is_measured_until_its_script_let_go_of_the_gpus() -> None:
+    """The row of the job stops at the cancellation, though it went on until SIGKILL."""
+    job = read(sample("22.05/sacct.txt"))[IGNORES_SIGTERM]
+
+    assert job.exit == ExitStatus(signal=9)
+    assert job.elapsed == timedelta(seconds=14)
+    assert job.ended_at is not None
+    assert job.started_at is not None
+    assert job.ended_at - job.started_at == job.elapsed
+
+
+def test_a_job_that_was_cancelled_while_it_waited_never_began() -> None:
+    job = read(sample("22.05/sacct.txt"))[CANCELLED_EARLY]
+
+    assert job.never_began
+    assert (job.started_at, job.elapsed) == (None, timedelta(0))
+
+
+def test_what_still_runs_by_the_accounts_proves_no_end() -> None:
+    assert not {RUNS, TWO_NODES} & {job.run_id for job in parse(sample("22.05/sacct.txt"), only_ended=True)}
+    assert {RUNS, TWO_NODES} <= read(sample("22.05/sacct.txt")).keys()
+    assert read(sample("22.05/sacct.txt"))[TWO_NODES].placement == "n1 n2"
+
+
+def test_a_number_that_was_given_twice_makes_two_jobs() -> None:
+    row = f"gtm-{RUNS}|7|{{}}|{{}}|100|110|10||n1|None\n"
+    output = (
+        row.format("COMPLETED", "0:0") + row.format("FAILED", "0:15") + "batch|7.batch|FAILED|0:15|100|110|10||n1|\n"
+    )
+
+    assert [(job.job_id, job.exit) for job in parse(output, only_ended=True)] == [
+        ("7", ExitStatus(exit_code=0)),
+        ("7", ExitStatus(signal=15)),
+    ]
+
+
+@pytest.mark.parametrize("output", ["Slurm accounting", "a|b|c", f"gtm-{RUNS}|7|FAILED|x:y|1|2|3||n1|None"])
+def test_other_fields_are_refused(output: str) -> None:
+    with pytest.raises(NotUnderstood):
+        parse(output, only_ended=True)
+
+
+def test_all_runs_are_asked_for_in_one_call() -> None:
+    asked = arguments([RUNS, CANCELLED], datetime(2026, 11, 24, tzinfo=UTC))
+
+    assert f"--name=gtm-{RUNS},gtm-{CANCELLED}" in asked
+    assert "--starttime=uts1795392000" in asked
+    assert "--duplicates" in asked
+
+
+def test_a_cluster_without_accounts_is_recognised() -> None:
+    assert is_disabled("Slurm accounting storage is disabled\n")
+    assert not is_disabled("sacct: error: slurmdbd: Connection refused")
+
+
+def test_phases_of_ended_jobs() -> None:
+    assert {job.phase for job in parse(sample("22.05/sacct.txt"), only_ended=True)} == {RunState.ENDED}
+
+
+def read(output: str) -> dict[UUID, SlurmJob]:
+    return {job.run_id: job for job in parse(output, only_ended=False)}
