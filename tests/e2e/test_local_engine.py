@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.local_deployment import LocalDeployment, deployed_locally, pids_of
 from tests.e2e.processes import PROJECT, wait_until
 from tests.factories import Person
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +104,12 @@ async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(
     await deployment.come_to("FAILED", job_id)
     row = await deployment.desk.job(job_id)
     assert (row.reason, row.charged_seconds) == ("LOST", 0)
+
+    async def its_gpus_are_back() -> bool:
+        [row] = await deployment.desk.sql("SELECT count(*) FROM gpus WHERE is_quarantined")
+        return bool(row[0] == 0)
+
+    await eventually(its_gpus_are_back, seconds=40)
     await deployment.books_are_right(job_id)
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from signal import SIGTERM
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -77,7 +77,7 @@ class LocalExecutor:
         self._known: Sequence[Device] = devices.list()
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-runs")
         self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-gpus")
-        self._driver_answers: Future[Any] | None = None
+        self._driver_is_back: Future[None] | None = None
         self._starting: dict[UUID, asyncio.Future[None]] = {}
         self._running: dict[UUID, _Running] = {}
         self._undertaker = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-lost-runs")
@@ -183,6 +183,7 @@ class LocalExecutor:
                 observations[run_id] = observation
             if observation is None or observation.state is RunState.ENDED:
                 self._running.pop(run_id, None)
+                self._burials.pop(run_id, None)
         return observations
 
     def _look_at(self, run_id: UUID) -> Observation | None:
@@ -341,7 +342,7 @@ class LocalExecutor:
             return
         self._measured_at = now
         try:
-            slots = {run_id: run.slots for run_id, run in self._running.items()}
+            slots = {run_id: run.slots for run_id, run in self._running.copy().items()}
             measured = await self._ask_driver(lambda: self._devices.measure(slots))
         except TimeoutError:
             return
@@ -365,10 +366,16 @@ class LocalExecutor:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _ask_driver(self, question: Callable[[], T]) -> T:
-        """Raises:
-        TimeoutError: the driver does not answer, or still thinks about an earlier question.
+        """Once it was silent for so long, nobody waits for it again until it has answered what it was asked then.
+
+        Raises:
+            TimeoutError: the driver does not answer.
         """
-        if self._driver_answers is not None and not self._driver_answers.done():
+        if self._driver_is_back is not None and not self._driver_is_back.done():
             raise TimeoutError
-        self._driver_answers = answer = self._driver.submit(question)
-        return await asyncio.wait_for(asyncio.wrap_future(answer), DRIVER_PATIENCE_SECONDS)
+        answer = asyncio.wrap_future(self._driver.submit(question))
+        try:
+            return await asyncio.wait_for(answer, DRIVER_PATIENCE_SECONDS)
+        except TimeoutError:
+            self._driver_is_back = self._driver.submit(lambda: None)
+            raise
