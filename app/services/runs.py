@@ -91,10 +91,9 @@ async def find_tail(reader: RunReader, run: RunOfJob, tail: int) -> int:
     return begin + len(first_bytes) - len(first_bytes.lstrip(INSIDE_A_CHARACTER))
 
 
-async def download_log(reader: RunReader, run: RunOfJob) -> tuple[int, AsyncIterator[bytes]]:
-    """The log as long as it is now: how many bytes, and these piece by piece."""
-    first = await read_log(reader, run, offset=0, limit=STREAMED_BYTES)
-    return first.size - first.offset, _pieces(reader, run, first)
+async def download_log(reader: RunReader, run: RunOfJob) -> AsyncIterator[bytes]:
+    """What is kept of the log as long as it is now, piece by piece."""
+    return _pieces(reader, run, await read_log(reader, run, offset=0, limit=STREAMED_BYTES))
 
 
 async def _pieces(reader: RunReader, run: RunOfJob, first: LogChunk) -> AsyncIterator[bytes]:
@@ -102,14 +101,12 @@ async def _pieces(reader: RunReader, run: RunOfJob, first: LogChunk) -> AsyncIte
     chunk = first
     while chunk.data:
         yield chunk.data
-        offset, left = chunk.next_offset, first.size - chunk.next_offset
+        left = first.size - chunk.next_offset
         if left <= 0:
             return
         try:
-            chunk = await read_log(reader, run, offset=offset, limit=min(STREAMED_BYTES, left))
+            chunk = await read_log(reader, run, offset=chunk.next_offset, limit=min(STREAMED_BYTES, left))
         except LogOutOfReach:
-            return
-        if chunk.offset != offset:
             return
 
 
@@ -118,6 +115,7 @@ async def follow_log(
 ) -> AsyncIterator[bytes]:
     """The log from `offset` on, as it grows, until the job has ended or nobody may or can read it any longer.
 
+    Where bytes were left out it ends, too: whoever counts what comes would not notice. The next read tells its offset.
     A log can be complete a moment before the job is settled; whoever reads the job afterwards should find it final.
     """
     with feed.subscribe(caller) as subscription:
@@ -126,6 +124,8 @@ async def follow_log(
             try:
                 chunk = await read_log(reader, run, offset=offset, limit=STREAMED_BYTES)
             except LogOutOfReach:
+                return
+            if chunk.data and chunk.offset != offset:
                 return
             if chunk.data:
                 offset = chunk.next_offset

@@ -206,6 +206,8 @@ class LogView {
   #state = "loading";
   #isFollowing = true;
   #isPaused = false;
+  /** Whether bytes before the first one shown are not kept any more. */
+  #isLeftOutBefore = false;
   #isWrapped = matchMedia("(width < 48rem)").matches;
   #isOver;
   #hasBegun = false;
@@ -499,7 +501,7 @@ class LogView {
 
   #earlier() {
     const { first, next } = this.#text;
-    if (first === 0 || next - first > MOST_WHILE_READ) return nothing;
+    if (first === 0 || this.#isLeftOutBefore || next - first > MOST_WHILE_READ) return nothing;
     return html`<button type="button" class="button-quiet button-small log-earlier" @click=${this.#showEarlier}>
       ${icon("chevron-down", "icon-up")}<span>${t("log.earlier", { size: bytes(first) })}</span>
     </button>`;
@@ -529,8 +531,11 @@ class LogView {
       const answer = await open(`/jobs/${this.#facts.jobId}/log`, { query: { offset, limit: first - offset } });
       const chunk = new Uint8Array(await answer.arrayBuffer());
       if (first !== this.#text.first) return; // Lines were dropped meanwhile, and there would be a gap.
+      const begin = Number(answer.headers.get("X-Log-Offset") ?? offset);
+      this.#isLeftOutBefore = begin >= first;
+      if (this.#isLeftOutBefore) return this.#draw();
       const before = this.#text.blocks[0]?.element;
-      this.#text.prepend(chunk, Number(answer.headers.get("X-Log-Offset") ?? offset));
+      this.#text.prepend(chunk, begin);
       this.#setFollowing(false);
       if (before) this.#toMiddle(before.getBoundingClientRect().top);
       this.#draw();
