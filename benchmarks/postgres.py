@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +52,11 @@ class BenchDatabase:
         if not (self.url.host is None or self.url.host in LOOPBACK):
             return 0.0
         backends = await self.query("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
-        return sum(cpu_seconds(backend["pid"]) for backend in backends)
+        seconds = 0.0
+        for backend in backends:
+            with suppress(FileNotFoundError):  # it has ended since
+                seconds += cpu_seconds(backend["pid"])
+        return seconds
 
     def pgbench(self, script: str, seconds: float) -> float:
         """How many times per second 16 clients get through this script."""

@@ -72,6 +72,9 @@ class LastingEngine:
     async def stop(self, run_id: UUID, grace: timedelta) -> None:  # noqa: ARG002 - its runs stop at once
         self._make(f"{run_id}.stop", system_clock().isoformat())
 
+    async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
+        return ()
+
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
         raise NotImplementedError
 
