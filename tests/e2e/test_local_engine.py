@@ -9,10 +9,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.domain.execution import GpuSlot
+from app.executors.local.run_directory import RunDirectory
+from app.executors.local.samples import read as read_samples
 from tests.e2e.local_deployment import LocalDeployment, deployed_locally, pids_of
 from tests.e2e.processes import PROJECT, wait_until
+from tests.executors.local.nvml import FakeDriver, driver, fake_nvml
 from tests.factories import Person
 from tests.waiting import eventually
+
+__all__ = ["driver", "fake_nvml"]
 
 pytestmark = pytest.mark.anyio
 
@@ -98,9 +104,9 @@ async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(
     await deployment.have_begun(job_id)
     await deployment.come_to("RUNNING", job_id)
     run_id = (await deployment.desk.job(job_id)).run_id
-    os.kill(
-        int(re.findall(r'"pid": (\d+)', (deployment.runs / str(run_id) / "started").read_text())[0]), signal.SIGKILL
-    )
+    wrapper = RunDirectory(deployment.runs / str(run_id)).started()
+    assert wrapper is not None
+    os.kill(wrapper.pid, signal.SIGKILL)
     await deployment.come_to("FAILED", job_id)
     row = await deployment.desk.job(job_id)
     assert (row.reason, row.charged_seconds) == ("LOST", 0)
@@ -111,6 +117,43 @@ async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(
 
     await eventually(its_gpus_are_back, seconds=40)
     await deployment.books_are_right(job_id)
+
+
+async def test_jobs_on_gpus_of_the_driver_get_one_each_or_wait_for_one(
+    driver: FakeDriver, fake_nvml: Path, fresh_database_url: str, tmp_path: Path
+) -> None:
+    """The driver is a stand-in that tells of two GPUs, one of them busy with somebody else's work at first."""
+    driver.set(0, utilisation=93, milliwatts=300_000, used_mib=4096)
+    driver.set(1, pid=1)
+    settings = {
+        "LOCAL_GPUS": "",
+        "LD_LIBRARY_PATH": str(fake_nvml.parent),
+        "FAKE_NVML_STATE": str(driver.state),
+        "FAKE_NVML_HANG": str(driver.hang),
+    }
+    async with deployed_locally(fresh_database_url, tmp_path, **settings) as deployment:
+        door = deployment.counts / "door"
+        command = f"echo $CUDA_VISIBLE_DEVICES; until [ -e {door} ]; do sleep 0.1; done"
+        deployment.start_dispatcher()
+        first, second = [await deployment.approved(command, gpu_type="A100") for _ in range(2)]
+        await deployment.have_begun(first)
+        assert (await deployment.desk.job(second)).status == "APPROVED"
+
+        driver.set(1, pid=0)
+        await deployment.come_to("RUNNING", second, seconds=45)
+        await deployment.have_begun(second)
+        rows = [await deployment.desk.job(job_id) for job_id in (first, second)]
+        samples = RunDirectory(deployment.runs / str(rows[0].run_id)).samples
+        wait_until(samples.exists, "the GPU of the first job was measured")
+        door.touch()
+        await deployment.come_to("COMPLETED", first, second)
+
+        told = [(deployment.runs / str(row.run_id) / f"log.{0:020}").read_text().strip() for row in rows]
+        assert told == [f"GPU-00000000-0000-0000-0000-{index:012}" for index in (0, 1)]
+        [sample] = read_samples(samples, [GpuSlot("here", 0, told[0])], limit=1)
+        assert (sample.power_watts, sample.memory_used_bytes) == (300, 2**32)
+        assert round(sample.utilisation, 2) == 0.93
+        await deployment.books_are_right(first, second)
 
 
 def test_there_is_a_crash_point_on_both_sides_of_whatever_lasts() -> None:
