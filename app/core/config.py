@@ -142,7 +142,12 @@ class Settings(BaseSettings):
     @property
     def jobs_run_as_service(self) -> bool:
         """Whether a job could read what the service can, its database's password included."""
-        return self.executor == "local" and self.local_job_account is None
+        match self.executor:
+            case "local":
+                return self.local_job_account is None
+            case "slurm":
+                return self.slurm_submit_as == "service"
+        return False
 
     @property
     def runs_dir(self) -> Path:

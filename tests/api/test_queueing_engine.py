@@ -104,7 +104,7 @@ async def test_pages_are_told_of_the_engine_with_the_token_and_without_one(clien
     form = {"username": user.email, "password": user.password}
     signed_in = (await client.post("/api/v1/auth/login", data=form)).json()
     about = (await client.get("/api/v1/about")).json()
-    told = {"executor": "slurm", "places_gpus": False, "jobs_run_as_service": False, "clock_rate": 1.0}
+    told = {"executor": "slurm", "places_gpus": False, "jobs_run_as_service": True, "clock_rate": 1.0}
     assert signed_in.items() >= told.items()
     assert about.items() >= told.items()
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 SAY = words("en")
 APP = "tests.browser.still_engine:app"
 ENVIRONMENTS = {
-    "slurm": {"EXECUTOR": "slurm", "DISPATCHER": "external"},
+    "slurm": {"EXECUTOR": "slurm", "DISPATCHER": "external", "SLURM_SUBMIT_AS": "user"},
     "local": {"EXECUTOR": "local", "DISPATCHER": "external", "LOCAL_GPUS": "2xCPU", "LOCAL_TRUST_USERS": "true"},
 }
 CLUSTER = [
@@ -273,7 +273,7 @@ async def test_where_jobs_run_as_the_service_everybody_concerned_is_warned(
     await expect(page.locator("#notices")).not_to_contain_text(say("trust.admin"))
 
 
-async def test_a_cluster_needs_no_such_warning(visitor: Visitor, admin: Person) -> None:
+async def test_a_cluster_where_jobs_run_as_their_owners_needs_no_such_warning(visitor: Visitor, admin: Person) -> None:
     page = await visitor(admin)
     await page.goto("/ui/index.html")
     await expect(page.locator("#submit-form")).to_be_visible()

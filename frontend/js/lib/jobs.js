@@ -10,7 +10,7 @@ import { pageUrl, toast, toastProblem } from "./shell.js";
 /** @typedef {Job["status"]} Status */
 /** @typedef {Job["actions"][number]} Action */
 
-// locale keys: job.status.* job.action.* job.toast.* reject.preset.* history.* engine.* trust.* trust.*_text
+// locale keys: job.status.* job.action.* job.toast.* reject.preset.* history.* engine.* trust.* trust.*_text trust.remedy.*
 /** @type {Record<Status, string>} */
 const STATUS_ICONS = {
   PENDING: "hourglass-split",
@@ -120,6 +120,7 @@ export function trustWarning(reader) {
     <div>
       <p><strong>${t(`trust.${reader}`)}</strong></p>
       <p>${t(`trust.${reader}_text`)}</p>
+      ${reader === "admin" ? html`<p>${t(`trust.remedy.${engineHere().executor}`)}</p>` : nothing}
     </div>
   </div>`;
 }
