@@ -9,7 +9,7 @@ in `squeue` and in `sacct` first. Where neither has it, nothing is concluded bef
 is surely dead (`CommandRunner.run_once`) and what it sent is long answered; until then `start` says that it does not
 know. Should Slurm hold two jobs of one run even so, the first to begin runs the command and the other refuses
 (`submission`).
-docs/decisions/0012 has the whole argument.
+docs/decisions/0013 has the whole argument.
 
 **Ends.** A job that Slurm's controller shows as ended is settled from the accounts (`sacct`), which measure how long it
 held on to its GPUs; from the controller's own record where there are no accounts, or none in time. A job that neither

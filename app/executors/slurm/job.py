@@ -108,8 +108,13 @@ class SlurmJob:
 
     @property
     def never_began(self) -> bool:
-        """Slurm gave it no GPUs: refused, or cancelled while it waited."""
-        return self.phase is RunState.ENDED and (self.started_at is None or self.placement is None)
+        """Slurm gave it no GPUs: refused, or cancelled while it waited; both count as begun and ended at once.
+
+        Without nodes alone that is not proved: a controller that was restarted forgets those of a job that has ended.
+        """
+        if self.phase is not RunState.ENDED or self.placement is not None:
+            return False
+        return self.started_at is None or (self.ended_at is not None and self.ended_at <= self.started_at)
 
 
 def most_telling(jobs: Collection[SlurmJob], began_as: str | None) -> SlurmJob:

@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -74,6 +74,13 @@ def test_a_job_that_was_cancelled_while_it_waited_never_began() -> None:
     assert jobs[CANCELLED_EARLY].never_began
     assert not jobs[CANCELLED].never_began
     assert not jobs[NO_LOG].never_began
+
+
+def test_a_job_whose_nodes_the_controller_forgot_did_begin() -> None:
+    start = datetime(2026, 11, 24, tzinfo=UTC)
+    job = SlurmJob(RUNS, "7", frozenset({"FAILED"}), started_at=start, ended_at=start + timedelta(seconds=13))
+
+    assert not job.never_began
 
 
 def test_jobs_of_others_are_passed_over_whatever_their_names_are() -> None:
