@@ -87,8 +87,13 @@ async def test_a_submission_ends_in_time_whoever_is_gone(tmp_path: Path) -> None
 
 
 async def written(path: Path) -> int:
-    await becomes(lambda: path.exists() and path.read_text().strip() != "")
-    return int(path.read_text())
+    await becomes(lambda: number_in(path) is not None)
+    return number_in(path) or 0
+
+
+def number_in(path: Path) -> int | None:
+    text = path.read_text().strip() if path.exists() else ""
+    return int(text) if text else None
 
 
 async def gone(pid: int) -> None:

@@ -1,0 +1,185 @@
+"""What becomes of a run when `sbatch` cannot be believed. Slurm's commands are scripts here, its queue is a file."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.core.config import Settings
+from app.domain.execution import JobSpec, LaunchError, RunState
+from app.executors.slurm.commands import CommandTrouble
+from app.executors.slurm.executor import SlurmExecutor
+from app.executors.slurm.options import read_options
+from tests.executors.engines import MovableClock, make_spec
+
+pytestmark = pytest.mark.anyio
+
+TAKES_IT = (
+    'name=$(echo "$*" | sed "s/.*--job-name=\\([^ ]*\\).*/\\1/"); echo "7|$name|PENDING|0|0||0||0|Priority|" >>queue'
+)
+SQUEUE = 'case "$*" in *--json*) exit 1;; *) cat queue 2>/dev/null || true;; esac'
+NO_ACCOUNTS = "echo Slurm accounting storage is disabled >&2; exit 1"
+LONG_ENOUGH = timedelta(seconds=31)
+
+
+class StandIn:
+    """Commands that do as a test wants, and note that they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = MovableClock()
+        (folder / "logs").mkdir()
+        (folder / "bin").mkdir()
+        self.does("sbatch", f"{TAKES_IT}; echo 7")
+        self.does("squeue", SQUEUE)
+        self.does("sacct", NO_ACCOUNTS)
+        self.does("scancel", "true")
+        self.does("sinfo", "true")
+        self.options = read_options(Settings(executor="slurm", slurm_log_dir=folder / "logs"))
+
+    def does(self, command: str, what: str) -> None:
+        script = self.folder / "bin" / command
+        script.write_text(f"#!/bin/sh\ncd {self.folder}\necho {command} >>calls\n{what}\n")
+        script.chmod(0o755)
+
+    def calls(self, command: str) -> int:
+        calls = self.folder / "calls"
+        return calls.read_text().split().count(command) if calls.exists() else 0
+
+    def executor(self) -> SlurmExecutor:
+        """A new one, as after a crash: it remembers nothing."""
+        return SlurmExecutor(self.options, self.clock)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    return StandIn(tmp_path)
+
+
+@pytest.fixture
+def spec() -> JobSpec:
+    return make_spec(num_gpus=1, slots=[])
+
+
+async def test_a_run_is_submitted_without_a_look_by_whoever_comes_first(slurm: StandIn, spec: JobSpec) -> None:
+    executor = slurm.executor()
+
+    await executor.start(spec)
+    await executor.start(spec)
+
+    assert (slurm.calls("sbatch"), slurm.calls("squeue")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "answer", ["exit 1", "kill -KILL $$", "echo Submitted", "true", "echo 'Zero Bytes' >&2; exit 1"]
+)
+async def test_a_job_that_was_made_although_sbatch_failed_is_found_by_its_name(
+    slurm: StandIn, spec: JobSpec, answer: str
+) -> None:
+    slurm.does("sbatch", f"{TAKES_IT}; {answer}")
+    executor = slurm.executor()
+
+    await executor.start(spec)
+
+    seen = (await executor.poll([spec.run_id]))[spec.run_id]
+    assert (seen.state, seen.queue_reason, seen.engine_job_id) == (RunState.STARTING, "Priority", "7")
+    await slurm.executor().start(spec)
+    assert slurm.calls("sbatch") == 1
+
+
+async def test_an_attempt_of_which_nothing_is_found_is_repeated_after_a_while_and_not_before(
+    slurm: StandIn, spec: JobSpec
+) -> None:
+    slurm.does("sbatch", "echo 'Socket timed out' >&2; exit 1")
+    with pytest.raises(CommandTrouble, match="Socket timed out"):
+        await slurm.executor().start(spec)
+    slurm.does("sbatch", f"{TAKES_IT}; echo 7")
+
+    with pytest.raises(CommandTrouble, match="not known yet"):
+        await slurm.executor().start(spec)
+    assert slurm.calls("sbatch") == 1
+
+    slurm.clock.advance(LONG_ENOUGH)
+    await slurm.executor().start(spec)
+    assert slurm.calls("sbatch") == 2
+
+
+async def test_while_nobody_can_be_asked_nothing_is_submitted_again(slurm: StandIn, spec: JobSpec) -> None:
+    slurm.does("sbatch", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    slurm.does("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    for _ in range(3):
+        with pytest.raises(CommandTrouble, match="Unable to contact"):
+            await slurm.executor().start(spec)
+        slurm.clock.advance(LONG_ENOUGH)
+
+    slurm.does("squeue", SQUEUE)
+    slurm.does("sacct", "echo 'sacct: error: slurmdbd: Connection refused' >&2; exit 1")
+    with pytest.raises(CommandTrouble, match="Connection refused"):
+        await slurm.executor().start(spec)
+
+    assert slurm.calls("sbatch") == 1
+
+
+async def test_a_run_that_was_accounted_for_is_not_submitted_again(slurm: StandIn, spec: JobSpec) -> None:
+    slurm.does("sbatch", "exit 1")
+    slurm.does("sacct", f"echo 'gtm-{spec.run_id}|9|COMPLETED|0:0|100|110|10||n1|None'")
+
+    await slurm.executor().start(spec)
+
+    assert slurm.calls("sbatch") == 1
+
+
+async def test_a_run_that_began_is_not_submitted_again_although_slurm_forgot_it(slurm: StandIn, spec: JobSpec) -> None:
+    slurm.does("sbatch", "exit 1")
+    with pytest.raises(CommandTrouble):
+        await slurm.executor().start(spec)
+    (slurm.folder / "logs" / f"{spec.run_id}.began").symlink_to("9 n1:0 3f")
+    slurm.clock.advance(LONG_ENOUGH)
+    executor = slurm.executor()
+
+    await executor.start(spec)
+
+    assert slurm.calls("sbatch") == 1
+    assert await executor.poll([spec.run_id]) == {}
+
+
+async def test_a_refusal_is_final_and_tells_slurms_words(slurm: StandIn, spec: JobSpec) -> None:
+    slurm.does("sbatch", "echo 'sbatch: error: Batch job submission failed: Invalid qos specification' >&2; exit 1")
+    executor = slurm.executor()
+
+    for _ in range(2):
+        with pytest.raises(LaunchError, match=r"^Slurm refused the job: Invalid qos specification\.$"):
+            await executor.start(spec)
+
+    assert slurm.calls("sbatch") == 1
+    assert (slurm.folder / "logs" / f"{spec.run_id}.began").readlink() == Path("never")
+
+
+async def test_a_run_that_was_stopped_before_it_was_submitted_never_is(slurm: StandIn, spec: JobSpec) -> None:
+    await slurm.executor().stop(spec.run_id, timedelta(seconds=1))
+
+    for _ in range(2):
+        with pytest.raises(LaunchError, match=r"^The run was cancelled before it was submitted\.$"):
+            await slurm.executor().start(spec)
+
+    assert (slurm.calls("sbatch"), slurm.calls("scancel")) == (0, 0)
+
+
+async def test_what_slurm_cannot_be_asked_about_is_no_end(slurm: StandIn, spec: JobSpec) -> None:
+    executor = slurm.executor()
+    await executor.start(spec)
+    slurm.does("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+
+    with pytest.raises(CommandTrouble):
+        await executor.poll([spec.run_id])
+
+
+async def test_without_accounts_the_controllers_record_settles(slurm: StandIn, spec: JobSpec) -> None:
+    executor = slurm.executor()
+    await executor.start(spec)
+    (slurm.folder / "queue").write_text(f"7|gtm-{spec.run_id}|FAILED|100|112|n1|768|gres/gpu=1|0|NonZeroExitCode|\n")
+
+    seen = (await executor.poll([spec.run_id]))[spec.run_id]
+
+    assert (seen.state, seen.exit_code, seen.elapsed) == (RunState.ENDED, 3, timedelta(seconds=12))
