@@ -32,13 +32,20 @@ class NotUnderstood(ValueError):
 def parse_json(output: str) -> list[SlurmJob]:
     """Our jobs among all.
 
+    22.05 writes an empty list and exits with 0 when it cannot reach its controller: that is no answer.
+
     Raises:
-        NotUnderstood: this version of Slurm writes something else.
+        NotUnderstood: this version of Slurm writes something else, or tells of an error.
     """
     try:
-        return [job for record in json.loads(output)["jobs"] if (job := _job_of_record(record)) is not None]
+        document = json.loads(output)
+        errors = document.get("errors")
+        jobs = [job for record in document["jobs"] if (job := _job_of_record(record)) is not None]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotUnderstood(f"squeue --json: {type(error).__name__}: {error}") from error
+    if errors:
+        raise NotUnderstood(f"squeue --json: {errors}")
+    return jobs
 
 
 def _job_of_record(record: dict[str, Any]) -> SlurmJob | None:

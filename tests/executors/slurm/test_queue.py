@@ -89,6 +89,11 @@ def test_jobs_of_others_are_passed_over_whatever_their_names_are() -> None:
     assert parse_json(json.dumps({"jobs": [{"name": "training"}]})) == []
 
 
+def test_an_empty_list_with_an_error_is_no_answer() -> None:
+    with pytest.raises(NotUnderstood, match="Failed while looking for jobs"):
+        parse_json(sample("22.05/squeue-unreachable.json"))
+
+
 @pytest.mark.parametrize(
     "output",
     ["", "slurm_load_jobs error", "[]", '{"jobs": 3}', '{"jobs": [{}]}', f'{{"jobs": [{{"name": "gtm-{RUNS}"}}]}}'],

@@ -175,6 +175,19 @@ async def test_what_slurm_cannot_be_asked_about_is_no_end(slurm: StandIn, spec: 
         await executor.poll([spec.run_id])
 
 
+async def test_an_empty_queue_that_tells_of_an_error_is_no_answer(slurm: StandIn, spec: JobSpec) -> None:
+    """As 22.05 does, with exit code 0, while its controller is away. Text tells the truth."""
+    executor = slurm.executor()
+    await executor.start(spec)
+    unreachable = '{"errors": [{"error": "Unable to contact slurm controller"}], "jobs": []}'
+    slurm.does(
+        "squeue", f"case \"$*\" in *--json*) echo '{unreachable}';; *) echo 'Unable to contact' >&2; exit 1;; esac"
+    )
+
+    with pytest.raises(CommandTrouble, match="Unable to contact"):
+        await executor.poll([spec.run_id])
+
+
 async def test_without_accounts_the_controllers_record_settles(slurm: StandIn, spec: JobSpec) -> None:
     executor = slurm.executor()
     await executor.start(spec)
