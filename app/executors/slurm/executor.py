@@ -51,6 +51,7 @@ from app.executors.slurm.submission import options as sbatch_options
 from app.executors.slurm.submission import parse_parsable, script
 
 SHORTEST_LOOK_INTERVAL_SECONDS = 1.0
+LONGEST_LOOK_INTERVAL_SECONDS = 15.0
 SHARE_OF_TIME_LOOKING = 0.1
 """A `squeue` that takes long burdens a controller which many people use: it is not asked again before this allows."""
 LARGEST_JSON_BYTES = 4 * 2**20
@@ -451,7 +452,8 @@ class SlurmExecutor:
                 jobs = await self._read_queue()
                 self._last_look = _Look(began_at, at, by_run(jobs))
                 took = monotonic() - began_at
-                self._look_interval = max(SHORTEST_LOOK_INTERVAL_SECONDS, took / SHARE_OF_TIME_LOOKING)
+                allowed = max(SHORTEST_LOOK_INTERVAL_SECONDS, took / SHARE_OF_TIME_LOOKING)
+                self._look_interval = min(LONGEST_LOOK_INTERVAL_SECONDS, allowed)
             return self._last_look
 
     async def _read_queue(self) -> list[SlurmJob]:
