@@ -110,5 +110,5 @@ async def test_nothing_is_submitted_as_nobody_or_as_the_system(lab: Lab, login: 
 
 
 def can_read(login: str, path: Path) -> bool:
-    command = ["setpriv", f"--reuid={login}", f"--regid={login}", "--clear-groups", "cat", path]
+    command = ["setpriv", f"--reuid={login}", f"--regid={login}", "--clear-groups", "cat", str(path)]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
