@@ -100,8 +100,8 @@ class LocalExecutor:
     def _tidy(self) -> None:
         try:
             delete_old_runs(self._options.runs_dir, self._clock() - self._options.keep_runs)
-        except OSError as error:
-            log.warning("old runs could not be looked for", problem=error.strerror)
+        except Exception:
+            log.exception("old runs could not be looked for")
 
     def _with_strangers(self, device: Device) -> GpuInfo:
         foreign = any(not self._is_ours(pid, device.info.slot) for pid in device.compute_pids)
@@ -176,27 +176,40 @@ class LocalExecutor:
         return observations
 
     def _look_at_all(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
-        observations = {}
+        """A run whose files say nothing that makes sense is unknown. Raises if not one of them can be read."""
+        observations: dict[UUID, Observation] = {}
+        unreadable: OSError | None = None
         for run_id in run_ids:
-            observation = self._look_at(run_id)
+            try:
+                observation = self._look_at(run_id)
+            except OSError as error:
+                log.warning("a run cannot be read", run=str(run_id), problem=error.strerror)
+                unreadable = error
+                continue
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                log.warning("the files of a run are spoiled", run=str(run_id), problem=repr(error))
+                continue
             if observation is not None:
                 observations[run_id] = observation
             if observation is None or observation.state is RunState.ENDED:
                 self._running.pop(run_id, None)
                 self._burials.pop(run_id, None)
+        if unreadable is not None and not observations:
+            raise unreadable
         return observations
 
     def _look_at(self, run_id: UUID) -> Observation | None:
         directory = self._directory(run_id)
         if (observation := self._end_of(directory)) is not None:
             return observation
+        has_begun = directory.has_begun()  # asked before the lock: a wrapper that comes in between is not a dead one
         if directory.is_held():
             started = self._started(run_id, directory)
             return self._is_starting() if started is None else self._is_running(run_id, started)
         # Whatever its wrapper had to say before it let go of the lock is there by now.
         if (observation := self._end_of(directory)) is not None:
             return observation
-        if directory.has_begun():
+        if has_begun:
             self._bury(run_id)
             return self._is_running(run_id, self._started(run_id, directory))
         return self._not_begun(run_id, directory)

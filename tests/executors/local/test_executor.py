@@ -22,6 +22,7 @@ from app.executors.local.account import check_bubblewrap
 from app.executors.local.ends import MACHINE_RESTARTED
 from app.executors.local.executor import LocalExecutor
 from app.executors.local.inventory import open_devices
+from app.executors.local.launch import launch_wrapper
 from app.executors.local.processes import processes_of
 from app.executors.local.run_directory import RunDirectory
 from app.executors.local.spec import LocalOptions
@@ -147,6 +148,44 @@ async def test_a_wrapper_that_is_killed_takes_its_run_along(executor: LocalExecu
     assert processes_of(spec.run_id) == set()
     assert list(await executor.proved_gone([spec.run_id])) == [spec.run_id]
     assert await end_of(make_executor(runs), spec.run_id) == ended
+
+
+async def test_a_run_that_is_taken_in_the_moment_in_which_it_is_looked_at_is_not_lost(
+    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is seen free, and its wrapper comes before anything else of it is seen."""
+    spec = spec_of(LONG)
+    with monkeypatch.context() as patch:
+        patch.setattr(local_executor, "launch_wrapper", lambda _: None)
+        await executor.start(spec)
+
+    def is_held_only_later(directory: RunDirectory) -> bool:
+        monkeypatch.undo()
+        launch_wrapper(directory)
+        return False
+
+    monkeypatch.setattr(RunDirectory, "is_held", is_held_only_later)
+    assert (await executor.poll([spec.run_id]))[spec.run_id].state is RunState.STARTING
+
+    await begun(executor, spec)
+    assert not (runs / str(spec.run_id) / "verdict.json").exists()
+
+
+async def test_a_run_whose_files_are_spoiled_is_unknown_and_holds_up_no_other(
+    executor: LocalExecutor, runs: Path
+) -> None:
+    spoiled, closed, sound = spec_of(LONG), spec_of(LONG), spec_of(LONG)
+    for spec in (spoiled, closed, sound):
+        await begun(executor, spec)
+    (runs / str(spoiled.run_id) / "evidence.json").write_text("{}")
+    (runs / str(closed.run_id) / "evidence.json").symlink_to("anywhere")
+    asked = [spec.run_id for spec in (spoiled, closed, sound)]
+
+    assert list(await executor.poll(asked)) == [sound.run_id]
+
+    assert await executor.poll([spoiled.run_id]) == {}
+    with pytest.raises(OSError, match="symbolic links"):
+        await executor.poll([closed.run_id])
 
 
 async def test_after_the_machine_was_restarted_a_run_has_failed_with_its_node(
@@ -278,7 +317,9 @@ async def test_runs_that_ended_long_ago_are_deleted_and_no_others(
 ) -> None:
     treasure = tmp_path / "treasure"
     treasure.write_text("not ours to delete")
-    old, new = spec_of(f"ln -s {treasure} link; mkdir -m 0 closed"), spec_of("echo begun")
+    deeper_than_python_calls = "mkdir -p $(printf 'd/%.0s' $(seq 1200))"
+    old = spec_of(f"ln -s {treasure} link; mkdir -m 0 closed; {deeper_than_python_calls}")
+    new = spec_of("echo begun")
     for spec in (old, new):
         await executor.start(spec)
         await end_of(executor, spec.run_id)
