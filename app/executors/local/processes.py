@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
+from typing import Any
 from uuid import UUID
 
 from app.executors.local import wrapper
@@ -66,20 +67,29 @@ def pids_of(run_ids: Collection[UUID]) -> Mapping[UUID, Collection[int]]:
     return found
 
 
-def processes_of(run_id: UUID, cgroups: Iterable[str] = ()) -> set[ProcessIdentity]:
-    """All living processes that are proved to belong to a run: by its cgroups, by their environment, by descent.
+def processes_of(run_id: UUID, cgroups: Iterable[str] = (), session: str | None = None) -> set[ProcessIdentity]:
+    """All living processes that are proved to belong to a run: by cgroup, environment, session, or descent.
 
     The dead are none of them, though nobody may ever ask how they ended: as in a container whose first process does
     not care for orphans.
     """
+    alive = wrapper.everybody()
+    members = {pid for cgroup in cgroups for pid in wrapper.cgroup_members(cgroup)}
+    roots = {
+        (pid, start_ticks)
+        for pid, (_, start_ticks) in alive.items()
+        if pid in members or run_of(pid) == run_id or (session is not None and wrapper.session_mark(pid) == session)
+    }
+    # What was learned of a pid since we looked holds for who had it then, only if nobody else has it now.
+    roots = {(pid, ticks) for pid, ticks in roots if pid != os.getpid() and _has_pid(pid, ticks)}
+    found = roots | wrapper.descendants(alive, [pid for pid, _ in roots])
     boot = boot_id()
-    roots = {pid for cgroup in cgroups for pid in wrapper.cgroup_members(cgroup)}
-    roots |= {pid for pid in wrapper.processes() if run_of(pid) == run_id}
-    roots.discard(os.getpid())
-    found = {(pid, now[1]) for pid in roots if (now := wrapper.process_identity(pid)) is not None}
-    for pid in roots:
-        found.update(wrapper.descendants(pid))
     return {ProcessIdentity(pid, start_ticks, boot) for pid, start_ticks in found if not _is_dead(pid)}
+
+
+def _has_pid(pid: int, start_ticks: int) -> bool:
+    now = wrapper.process_identity(pid)
+    return now is not None and now[1] == start_ticks
 
 
 def _is_dead(pid: int) -> bool:
@@ -93,17 +103,17 @@ def _is_dead(pid: int) -> bool:
 
 def leftovers(directory: Path) -> set[ProcessIdentity]:
     """What still lives of a run whose wrapper is dead."""
-    return processes_of(UUID(directory.name), _cgroups(directory))
+    return processes_of(UUID(directory.name), _cgroups(directory), _session(directory))
 
 
 def kill_leftovers(directory: Path, patience_seconds: float) -> bool:
     """SIGKILL to all that is left of a run whose wrapper is dead, until nothing is; false if something survives."""
-    cgroups = _cgroups(directory)
+    cgroups, session = _cgroups(directory), _session(directory)
     give_up_at = time.monotonic() + patience_seconds
     while True:
         for cgroup in cgroups:
             wrapper.kill_cgroup(cgroup)
-        left = processes_of(UUID(directory.name), cgroups)
+        left = processes_of(UUID(directory.name), cgroups, session)
         if not left:
             break
         for process in left:
@@ -119,7 +129,22 @@ def kill_leftovers(directory: Path, patience_seconds: float) -> bool:
 def _cgroups(directory: Path) -> list[str]:
     """The run's groups as its wrapper noted them; only those that bear its name, whoever wrote the note."""
     try:
-        noted = [Path(path) for path in json.loads((directory / "child.json").read_bytes())["cgroups"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        noted = [Path(path) for path in _note(directory)["cgroups"]]
+    except (KeyError, TypeError):
         return []
     return [str(path) for path in noted if path.name == directory.name and path.is_dir()]
+
+
+def _session(directory: Path) -> str | None:
+    """The mark of the session in which the command began, if the machine was not started again since."""
+    note = _note(directory)
+    mark = note.get("session")
+    return mark if isinstance(mark, str) and note.get("boot_id") == boot_id() else None
+
+
+def _note(directory: Path) -> Mapping[str, Any]:
+    try:
+        note = json.loads((directory / "child.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}

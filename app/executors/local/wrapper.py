@@ -14,8 +14,8 @@ to the job:
 `lock`           flock, held as long as the wrapper lives; the job never has it
 `started`        made with O_EXCL, so that the command runs at most once; the wrapper's identity: pid, start_ticks,
                  boot_id, started_at. It can be empty for a moment
-`child.json`     there before the command begins: pid, start_ticks and boot_id of its first process, the cgroups that
-                 hold its processes, and which limits they enforce
+`child.json`     there before the command begins: pid, start_ticks and boot_id of its first process, the mark of its
+                 session (see `session_mark`), the cgroups that hold its processes, and which limits they enforce
 `stop`           made by the executor to ask for an end, which SIGTERM to the wrapper then brings about at once:
                  {"grace_seconds": …}, or anything else for the grace of `spec.json`. A wrapper that finds it before the
                  command was begun never begins it
@@ -43,7 +43,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import NoReturn
 
 TAKEN, NOT_OURS, BROKEN = 0, 3, 4
@@ -56,6 +56,7 @@ HEARTBEAT_SECONDS = 5
 """How often clock and stop file are looked at although nothing happens: the clock goes on while the machine sleeps."""
 
 KILL_PATIENCE_SECONDS = 20
+SESSION_PATIENCE_SECONDS = 1
 EVIDENCE_PATIENCE_SECONDS = 60
 EVIDENCE_BYTES = 4096
 PIPE_BYTES = 1 << 20
@@ -285,7 +286,7 @@ class Run:
             _become_the_command(self._spec, self._cgroups, printing, go, fail, sandbox_tells)
         for descriptor in (printing, go, fail, sandbox_tells):
             os.close(descriptor)
-        note = identity_of(self._child) | self._cgroups.describe()
+        note = identity_of(self._child) | {"session": _new_session_of(self._child)} | self._cgroups.describe()
         _write_new("child.json", json.dumps(note).encode(), self._directory)
         crash_point("wrapper.after-child")
         self._started_at = evidence.begun()
@@ -433,16 +434,26 @@ class Run:
             return False
 
 
+def _new_session_of(child: int) -> str | None:
+    """The mark of the session that our child is about to make for itself."""
+    ours, give_up_at = session_mark(os.getpid()), time.monotonic() + SESSION_PATIENCE_SECONDS
+    while (mark := session_mark(child)) == ours:
+        if mark is None or time.monotonic() > give_up_at:
+            return None
+        time.sleep(0.001)
+    return mark
+
+
 def _signal_descendants(*numbers: signal.Signals, leave_out_generations: int = 0) -> set[tuple[int, int]]:
     """Who was meant; nobody while the machine has no file descriptor left to look for them."""
     try:
-        found = descendants(os.getpid(), leave_out_generations)
+        found = descendants(everybody(), [os.getpid()], leave_out_generations)
         for pid, start_ticks in found:
             for number in numbers:
                 send(pid, start_ticks, number)
     except OSError:
         return set()
-    return set(found)
+    return found
 
 
 def _stop_all_descendants() -> None:
@@ -922,20 +933,25 @@ def remove_cgroup(path: str) -> None:
         pass
 
 
-def descendants(root: int, leave_out_generations: int = 0) -> list[tuple[int, int]]:
-    """(pid, start ticks) of all processes below this one, without its first generations."""
-    children: dict[int, list[tuple[int, int]]] = {}
-    for pid in processes():
-        if stat := process_identity(pid):
-            children.setdefault(stat[0], []).append((pid, stat[1]))
-    found = []
-    generation = children.get(root, [])
-    while generation:
+def everybody() -> dict[int, tuple[int, int]]:
+    """Parent and start ticks of all processes, by pid."""
+    return {pid: identity for pid in processes() if (identity := process_identity(pid)) is not None}
+
+
+def descendants(
+    alive: dict[int, tuple[int, int]], roots: Collection[int], leave_out_generations: int = 0
+) -> set[tuple[int, int]]:
+    """(pid, start ticks) of all those alive who are below the roots, without the first generations."""
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in alive.items():
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    generation = set(roots)
+    while generation := {child for pid in generation for child in children.get(pid, ())} - found:
         if leave_out_generations <= 0:
-            found += generation
+            found |= generation
         leave_out_generations -= 1
-        generation = [child for pid, _ in generation for child in children.get(pid, ())]
-    return found
+    return {(pid, alive[pid][1]) for pid in found}
 
 
 def processes() -> list[int]:
@@ -950,6 +966,17 @@ def process_identity(pid: int) -> tuple[int, int] | None:
         return None
     fields = stat[stat.rindex(")") + 2 :].split(" ")
     return int(fields[1]), int(fields[19])
+
+
+def session_mark(pid: int) -> str | None:
+    """What the kernel numbers each new session by for its scheduler, and never by the same number twice.
+
+    None: nobody has this pid, or this kernel does not do it. The session's own id is a pid, which is used again.
+    """
+    try:
+        return _read(f"/proc/{pid}/autogroup").partition(" ")[0] or None
+    except OSError:
+        return None
 
 
 def send(pid: int, start_ticks: int, signal_number: int) -> bool:

@@ -86,6 +86,22 @@ def test_leftovers_are_killed_with_their_descendants_and_nobody_else(tmp_path: P
     assert processes.kill_leftovers(directory, patience_seconds=0)
 
 
+def test_many_processes_of_a_run_are_found_in_as_many_looks_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = run_directory(tmp_path)
+    looks = []
+    look = wrapper.processes
+    monkeypatch.setattr(wrapper, "processes", lambda: looks.append(1) or look())
+    many = "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait"
+    with process("sh", "-c", many, GTM_RUN_ID=directory.name):
+        until(lambda: len(processes.leftovers(directory)) == 9)
+        looks.clear()
+        assert len(processes.leftovers(directory)) == 9
+        assert len(looks) == 1
+        assert processes.kill_leftovers(directory, patience_seconds=10)
+
+
 def test_a_group_that_does_not_bear_the_runs_name_is_left_alone(tmp_path: Path) -> None:
     """Where jobs run as the service's own user, one of them could have written the note."""
     base = next((base for kind, base in wrapper.cgroup_bases() if kind in {"unified", "pids"}), None)

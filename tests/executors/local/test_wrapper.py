@@ -253,6 +253,31 @@ def test_when_the_wrapper_is_killed_the_kernel_kills_the_first_process_and_we_th
     assert [path for path in run.read("child.json")["cgroups"] if Path(path).exists()] == []
 
 
+def test_without_control_groups_what_forgot_its_environment_is_known_by_its_session(make_run: MakeRun) -> None:
+    if wrapper.session_mark(os.getpid()) is None:
+        pytest.skip("this kernel numbers no sessions")
+    run = make_run("env -i sleep 61 & echo ready; sleep 60; true", cgroup_parent=None)
+    run.waits_for(b"ready")
+    until(lambda: len(family := list(processes.leftovers(run.path))) == 3 and all_sleep(family))
+    family = processes.leftovers(run.path)
+    os.kill(run.wrapper, signal.SIGKILL)
+    until(lambda: not is_alive(run.child))
+    [forgetful] = [who.pid for who in family if is_alive(who.pid) and processes.run_of(who.pid) is None]
+
+    note = run.read("child.json")
+    run.write("child.json", json.dumps({**note, "boot_id": "of an earlier life"}))
+    assert forgetful not in {who.pid for who in processes.leftovers(run.path)}
+
+    run.write("child.json", json.dumps(note))
+    assert processes.kill_leftovers(run.path, patience_seconds=10)
+    assert not is_alive(forgetful)
+
+
+def all_sleep(family: list[processes.ProcessIdentity]) -> bool:
+    names = [Path(f"/proc/{who.pid}/comm").read_text().strip() for who in family]
+    return names.count("sleep") == 2
+
+
 def test_when_the_whole_group_is_killed_nothing_is_left(make_run: MakeRun) -> None:
     run = make_run("sleep 60 & sleep 60")
     child = run.child

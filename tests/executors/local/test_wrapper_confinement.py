@@ -293,7 +293,7 @@ def test_a_job_in_a_sandbox_that_ignores_sigterm_is_killed(make_run: MakeRun) ->
 def test_when_the_wrapper_is_killed_the_sandbox_dies_with_all_that_is_in_it(make_run: MakeRun) -> None:
     run = make_run("env -i setsid sleep 300 & echo ready; sleep 300; true", cgroup_parent=None, **IN_A_SANDBOX)
     run.waits_for(b"ready")
-    inside = {pid for pid, _ in wrapper.descendants(run.wrapper)}
+    inside = {pid for pid, _ in wrapper.descendants(wrapper.everybody(), [run.wrapper])}
     assert len(inside) >= 4  # bubblewrap twice, the shell, and what it left behind
     os.kill(run.wrapper, signal.SIGKILL)
     until(lambda: not any(is_alive(pid) for pid in inside))
@@ -320,7 +320,7 @@ def test_the_jobs_environment_rules_no_program_that_has_the_services_rights(make
     environment = {"PATH": f"{tmp_path}:{os.defpath}", "LD_PRELOAD": "/nowhere/planted.so"}
     run = make_run("echo ready; sleep 60; true", env=environment, **IN_A_SANDBOX)
     run.waits_for(b"ready")
-    users = {Path(f"/proc/{pid}").stat().st_uid for pid, _ in wrapper.descendants(run.wrapper)}
+    users = {Path(f"/proc/{pid}").stat().st_uid for pid, _ in wrapper.descendants(wrapper.everybody(), [run.wrapper])}
     assert users == {NOBODY.pw_uid}
     assert b"planted.so" in run.printed()  # the loader of the job's own processes complains about it
     assert b"planted sandbox" not in run.printed()
