@@ -1,8 +1,10 @@
 """Starting a run's wrapper, which then lives on its own."""
 
 import os
+import py_compile
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from app.executors.local import wrapper
@@ -28,7 +30,7 @@ def launch_wrapper(directory: RunDirectory) -> None:
         environment["CRASH_AT"] = crash_at
     try:
         ended = subprocess.run(
-            [sys.executable, "-I", "-S", "-E", str(Path(wrapper.__file__)), str(directory.path.absolute())],
+            [sys.executable, "-I", "-S", "-E", _program(), str(directory.path.absolute())],
             cwd="/",
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -47,3 +49,18 @@ def launch_wrapper(directory: RunDirectory) -> None:
         raise TimeoutError("another wrapper holds the run and has not begun it")
     lines = ended.stderr.decode(errors="replace").strip().splitlines() or directory.complaints()
     raise WrapperBroken(lines[-1] if lines else f"exit code {ended.returncode}")
+
+
+def _program() -> str:
+    """The wrapper, compiled where that can be kept: to read its source costs each run 2 MiB as long as it lasts."""
+    compiled = _compiled()
+    return wrapper.__file__ if compiled is None or not Path(compiled).exists() else compiled
+
+
+@cache
+def _compiled() -> str | None:
+    """Compiled by us, for what lies there can be of an earlier version."""
+    try:
+        return py_compile.compile(wrapper.__file__, doraise=True)
+    except OSError:
+        return None

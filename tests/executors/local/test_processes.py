@@ -90,9 +90,14 @@ def test_many_processes_of_a_run_are_found_in_as_many_looks_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = run_directory(tmp_path)
-    looks = []
+    looks: list[list[int]] = []
     look = wrapper.processes
-    monkeypatch.setattr(wrapper, "processes", lambda: looks.append(1) or look())
+
+    def counted_look() -> list[int]:
+        looks.append(look())
+        return looks[-1]
+
+    monkeypatch.setattr(wrapper, "processes", counted_look)
     many = "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait"
     with process("sh", "-c", many, GTM_RUN_ID=directory.name):
         until(lambda: len(processes.leftovers(directory)) == 9)
