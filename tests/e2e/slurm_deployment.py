@@ -17,7 +17,7 @@ from app.db.queries import gpus
 from app.domain.quota import charge
 from app.main import create_app
 from tests.conftest import browser, make_settings
-from tests.e2e.processes import Process, start_process
+from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
 from tests.factories import Person, make_user, sign_in
 from tests.services.desk import Desk
 from tests.slurm.cluster import SlurmCluster
@@ -40,12 +40,18 @@ class SlurmDeployment:
     processes: ExitStack = field(default_factory=ExitStack)
 
     def start_dispatcher(self, **environment: str) -> Process:
-        process = start_process(
-            self.url,
-            self.directory,
-            "app.dispatcher",
-            **{"DISPATCHER_TICK_SECONDS": "0.2", **self.cluster.environment, **self.settings, **environment},
-        )
+        return self._start("app.dispatcher", **environment)
+
+    def start_service(self) -> Process:
+        """API and dispatcher in one process, as `scripts/serve` does: with the event loop that uvicorn chooses."""
+        port = free_port()
+        process = self._start("uvicorn", "app.main:app", "--port", str(port), DISPATCHER="embedded")
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}"), "the service answers")
+        return process
+
+    def _start(self, *arguments: str, **environment: str) -> Process:
+        environment = {"DISPATCHER_TICK_SECONDS": "0.2", **self.cluster.environment, **self.settings, **environment}
+        process = start_process(self.url, self.directory, *arguments, **environment)
         self.processes.callback(process.stop)
         return process
 

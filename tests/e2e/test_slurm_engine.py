@@ -127,6 +127,20 @@ async def test_a_job_that_slurm_refuses_ends_with_its_words(deployment: SlurmDep
     assert await deployment.desk.broken_rules() == []
 
 
+@pytest.mark.xfail(reason="uvloop starts no process with `umask`: app/executors/slurm/commands.py")
+async def test_a_job_outlives_the_service_that_is_one_process(deployment: SlurmDeployment) -> None:
+    service = deployment.start_service()
+    job = await deployment.started("sleep 4; exit 3")
+    await deployment.come_to("RUNNING", job)
+    service.kill()
+    await deployment.let_the_lease_run_out()
+    deployment.start_service()
+
+    await deployment.come_to("FAILED", job)
+    assert (await deployment.desk.job(job)).exit_code == 3
+    await deployment.cost_what_slurm_measured(job)
+
+
 def test_slurm_has_crash_points_on_both_sides_of_what_lasts() -> None:
     """A dispatcher may die before and after each word that changes something in Slurm."""
     assert any(point.startswith("slurm.before") for point in CRASH_POINTS)
