@@ -2,7 +2,7 @@
 
 Each tick, while this process holds the lease:
 
-1. take over: on a new term, forget everything and read the runs that are under way;
+1. take over: on a new term, or when the clock was set back, forget everything and read the runs that are under way;
 2. adopt them; notice those of other engines, which end as lost unless their engine comes back;
 3. read the fleet, and put GPUs back into service whose lost runs are proved gone;
 4. launch the runs that were decided on;
@@ -122,6 +122,7 @@ class Dispatcher:
         self._launch_troubles: dict[UUID, datetime] = {}
         self._explained: QueuePlace = HEAD_OF_QUEUE
         self._due_at: dict[str, datetime] = {}
+        self._looked_at_clock = clock()
 
     async def run(self) -> None:
         """Tick until cancelled. Trouble with the database or the engine is logged and tried again, never fatal.
@@ -163,7 +164,7 @@ class Dispatcher:
                 await self._forget()
                 return
             with TICK_SECONDS.time():
-                if term != self._term:
+                if term != self._term or self._was_clock_set_back():
                     await self._take_over(term)
                 await self._adopt()
                 await self._notice_other_engines()
@@ -178,6 +179,11 @@ class Dispatcher:
             # What was half done is not known: the next tick reads it from the database again.
             self._term = None
             raise
+
+    def _was_clock_set_back(self) -> bool:
+        """What is due at some time would have to wait until it is that late again."""
+        before, self._looked_at_clock = self._looked_at_clock, self._clock()
+        return self._looked_at_clock < before
 
     async def _take_over(self, term: int) -> None:
         await self._forget()

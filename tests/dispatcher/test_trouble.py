@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.dispatcher.loop import pause_after
 from app.domain.execution import EndReason, LaunchError, Observation, RunState
+from app.executors.simulated.fleet import parse_fleet
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.waiting import eventually
@@ -54,6 +55,23 @@ async def test_whatever_the_engine_says_can_be_kept(scripted: Scripted, said: st
     ended = Observation(RunState.ENDED, reason=EndReason.NONZERO_EXIT, message=said)
     job_id = await healthy_run_ends_beside(scripted, ended)
     assert (await scripted.job(job_id)).error_message == kept
+
+
+async def test_a_clock_that_is_set_back_holds_up_nothing(scripted: Scripted) -> None:
+    scripted.engine.fleet = parse_fleet("node1=A100x8")
+    job_id = await scripted.start()
+    await scripted.tick()
+    scripted.engine.shows[job_id] = Observation(
+        RunState.RUNNING, unchanged_until=scripted.clock() + timedelta(minutes=30)
+    )
+    await scripted.tick(minutes=2)
+    scripted.engine.ends(job_id)
+    scripted.engine.fleet = parse_fleet("node1=A100x4")
+
+    await scripted.tick(hours=-3)
+
+    assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 600)
+    assert await scripted.gpus("retired_at IS NULL") == 4
 
 
 @pytest.mark.parametrize("progress", [math.nan, math.inf, -0.1, 1.5])
