@@ -127,7 +127,6 @@ async def test_a_job_that_slurm_refuses_ends_with_its_words(deployment: SlurmDep
     assert await deployment.desk.broken_rules() == []
 
 
-@pytest.mark.xfail(reason="uvloop starts no process with `umask`: app/executors/slurm/commands.py")
 async def test_a_job_outlives_the_service_that_is_one_process(deployment: SlurmDeployment) -> None:
     service = deployment.start_service()
     job = await deployment.started("sleep 4; exit 3")

@@ -15,8 +15,11 @@ PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SLURM_CONF",
 """All that a command sees of the service's environment; what an admin sets for `sbatch` (SBATCH_…) stays out."""
 FIXED = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "%s"}
 """Messages that can be recognised, and times in seconds since 1970, which no time zone can turn."""
-UMASK = 0o027
-"""Slurm gives it to the job: its files can be read by their group, and its log by the service (see `run_files`)."""
+WITH_UMASK = ("/bin/sh", "-c", 'umask 027 && exec "$@"', "sh")
+"""Slurm gives it to the job: its files can be read by their group, and its log by the service (see `run_files`).
+
+A prefix, because uvloop starts no process with a `umask`.
+"""
 LONGEST_OUTPUT_BYTES = 64 * 2**20
 
 
@@ -63,7 +66,6 @@ class CommandRunner:
                     stderr=errors,
                     env=self._environment,
                     start_new_session=True,
-                    umask=UMASK,
                     cwd="/",
                 )
             except OSError as error:
@@ -80,11 +82,11 @@ class CommandRunner:
             return Output(_read(out), _read(errors), exit_code)
 
     async def run_once(self, argv: Sequence[str], *, stdin: bytes) -> Output:
-        """As `run`, for a command that must not be on its way any more when somebody asks what became of it.
+        """As `run`, for `sbatch`, which must not be on its way any more when somebody asks what became of it.
 
         It ends soon after this process does, even by SIGKILL, and in any case after the timeout.
         """
-        return await self.run([*self._end_with_us, *argv], stdin=stdin)
+        return await self.run([*self._end_with_us, *WITH_UMASK, *argv], stdin=stdin)
 
     async def ask(self, argv: Sequence[str]) -> str:
         """The output of a command that only asks.

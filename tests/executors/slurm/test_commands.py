@@ -28,7 +28,9 @@ async def test_a_command_sees_nothing_of_the_services_environment() -> None:
 
 
 async def test_output_errors_exit_code_and_input_are_passed() -> None:
-    output = await CommandRunner(LATER).run(["sh", "-c", "cat; echo oh >&2; umask; exit 3"], stdin="سلام\n".encode())
+    output = await CommandRunner(LATER).run_once(
+        ["sh", "-c", "cat; echo oh >&2; umask; exit 3"], stdin="سلام\n".encode()
+    )
 
     assert (output.text, output.error_text, output.exit_code) == ("سلام\n0027\n", "oh\n", 3)
 
