@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from signal import SIGTERM
@@ -76,6 +77,7 @@ class LocalExecutor:
         self._clock = clock
         self._known: Sequence[Device] = devices.list()
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-runs")
+        self._launchers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-launches")
         self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-gpus")
         self._driver_is_back: Future[None] | None = None
         self._starting: dict[UUID, asyncio.Future[None]] = {}
@@ -83,7 +85,8 @@ class LocalExecutor:
         self._undertaker = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-lost-runs")
         self._burials: dict[UUID, Future[None]] = {}
         self._measured_at = 0.0
-        self._tidy_at = 0.0
+        self._tidy_at = time.monotonic() + RETENTION_INTERVAL_SECONDS
+        """Not at once: a run that ended while nobody was there has to be settled before it is deleted."""
 
     async def inventory(self) -> Sequence[GpuInfo]:
         """See `Executor`. A driver that does not answer takes all of its GPUs out of reach."""
@@ -121,7 +124,7 @@ class LocalExecutor:
         starting = self._starting.get(spec.run_id)
         if starting is None:
             loop = asyncio.get_running_loop()
-            starting = self._starting[spec.run_id] = loop.run_in_executor(self._threads, self._start, spec)
+            starting = self._starting[spec.run_id] = loop.run_in_executor(self._launchers, self._start, spec)
             starting.add_done_callback(lambda _: self._starting.pop(spec.run_id, None))
         await asyncio.shield(starting)
 
@@ -129,6 +132,14 @@ class LocalExecutor:
         directory = self._directory(spec.run_id)
         if directory.has_begun() or directory.is_over():
             return
+        try:
+            self._describe_and_launch(directory, spec)
+        except LaunchError:
+            with suppress(OSError):  # so that it also never begins by a dispatcher that was overtaken in its midst
+                directory.ask_to_stop(timedelta(0))
+            raise
+
+    def _describe_and_launch(self, directory: RunDirectory, spec: JobSpec) -> None:
         if not directory.is_described():
             try:
                 directory.make(for_others=self._options.user is not None)

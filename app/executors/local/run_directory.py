@@ -60,8 +60,12 @@ class RunDirectory:
                 directory.mkdir(mode=FOR_US_ALONE)
         if owner is not None:
             for directory in (self.work / "tmp", self.work):
-                # Not followed: a second start may find what the job has made of them meanwhile.
-                os.chown(directory, *owner, follow_symlinks=False)
+                # A second start may find what the job has made of it meanwhile: a link to something that is ours.
+                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    os.fchown(descriptor, *owner)
+                finally:
+                    os.close(descriptor)
 
     def write_spec(self, spec: Mapping[str, Any]) -> None:
         self._write("spec.json", spec)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -68,6 +69,56 @@ async def test_a_run_that_was_stopped_before_it_was_started_never_begins(executo
     assert (ended.reason, ended.signal, ended.elapsed) == (EndReason.SIGNALLED, signal.SIGTERM, timedelta(0))
     assert ended.started_at is None
     assert list((runs / str(spec.run_id)).glob("log.*")) == []
+
+
+async def test_a_run_that_was_refused_never_begins_whoever_still_starts_it(executor: LocalExecutor, runs: Path) -> None:
+    """A dispatcher that was paused may go on where it was, long after another one has told the owner."""
+    spec = spec_of("echo begun")
+    with pytest.raises(LaunchError):
+        await executor.start(replace(spec, slots=()))
+
+    await make_executor(runs).start(spec)
+
+    assert (await end_of(executor, spec.run_id)).reason is EndReason.SIGNALLED
+    assert list((runs / str(spec.run_id)).glob("log.*")) == []
+
+
+async def test_starts_that_hang_hold_up_nobody_who_looks_at_a_run(
+    executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = spec_of(LONG)
+    await begun(executor, running)
+    go_on = threading.Event()
+    monkeypatch.setattr(local_executor, "launch_wrapper", lambda _: go_on.wait(60))
+    starts = [asyncio.ensure_future(executor.start(spec_of(LONG))) for _ in range(20)]
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert await log_of(executor, running) == "begun\n"
+            assert list(await executor.poll([running.run_id])) == [running.run_id]
+            await executor.stop(running.run_id, GRACE)
+    finally:
+        go_on.set()
+        await asyncio.gather(*starts)
+
+
+def test_the_job_is_given_its_directories_and_nothing_that_it_put_in_their_place(tmp_path: Path) -> None:
+    user = other_user()
+    if user is None:
+        pytest.skip("only root can give something away")
+    directory = RunDirectory(tmp_path / str(uuid4()))
+    directory.make(for_others=True)
+    directory.make_work((user.uid, user.gid))
+    assert [(directory.work / name).stat().st_uid for name in (".", "tmp")] == [user.uid, user.uid]
+    treasure = tmp_path / "treasure"
+    treasure.touch()
+    (directory.work / "tmp").rmdir()
+    (directory.work / "tmp").hardlink_to(treasure)
+
+    with pytest.raises(NotADirectoryError):
+        directory.make_work((user.uid, user.gid))
+
+    assert treasure.stat().st_uid == 0
 
 
 async def test_the_command_has_its_gpus_and_no_secret_of_the_service(
@@ -313,7 +364,7 @@ async def test_utilisation_is_kept_while_a_run_computes(
 
 
 async def test_runs_that_ended_long_ago_are_deleted_and_no_others(
-    runs: Path, executor: LocalExecutor, tmp_path: Path
+    runs: Path, executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     treasure = tmp_path / "treasure"
     treasure.write_text("not ours to delete")
@@ -331,6 +382,12 @@ async def test_runs_that_ended_long_ago_are_deleted_and_no_others(
         os.utime(path, (0, 0))
     before = names_in(runs)
 
+    just_started = make_executor(runs, keep_runs=timedelta(days=1))
+    await just_started.inventory()
+    just_started._undertaker.shutdown()
+    assert names_in(runs) == before  # some of them may have ended while nobody was there, and have to be settled
+
+    monkeypatch.setattr(local_executor, "RETENTION_INTERVAL_SECONDS", 0.0)
     await make_executor(runs, keep_runs=timedelta(days=1)).inventory()
 
     async def is_deleted() -> bool:
