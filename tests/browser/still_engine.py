@@ -1,7 +1,8 @@
 """A service whose engine does nothing, so that a test can write into the database what an engine would have told.
 
 `uvicorn tests.browser.still_engine:app`, with an external dispatcher that nobody starts. `EXECUTOR` names the engine
-that it passes for. A log is a file `JOB_ID.log` in `DATA_DIR`, out of reach without it; samples are in `JOB_ID.json`.
+that it passes for. A log is a file `JOB_ID.log` in `DATA_DIR`, or a folder of that name with what the local engine
+keeps; without it, it is out of reach. Samples are in `JOB_ID.json`.
 """
 
 import json
@@ -13,6 +14,7 @@ from app import main
 from app.core.clock import Clock
 from app.core.config import Settings
 from app.domain.execution import GpuSlot, JobSpec, LogChunk, LogUnavailable, UtilisationSample
+from app.executors.local import log
 
 
 class StillEngine:
@@ -23,6 +25,8 @@ class StillEngine:
 
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
         path = self._file(spec, "log")
+        if path.is_dir():
+            return log.read(path, offset=offset, limit=limit, complete=ended_at is not None)
         try:
             content = path.read_bytes()
         except FileNotFoundError:

@@ -306,3 +306,32 @@ async def test_a_chart_of_stand_ins_is_one_of_the_cpu(
     heading = page.locator("#utilisation-chart th[scope=col]")
     titles = ("utilisation.time", "job.gpus", "utilisation.cpu_share", "utilisation.memory")
     await expect(heading).to_have_text([SAY(key) for key in titles])
+
+
+@pytest.mark.parametrize("engine_name", ["local"], indirect=True)
+@pytest.mark.parametrize("left_out", [100_000, 10_000_000])
+async def test_a_log_whose_middle_was_left_out_shows_each_line_kept_that_can_be_reached(
+    visitor: Visitor, desk: Desk, service: Service, user: Person, admin: Person, left_out: int
+) -> None:
+    job_id = await approved(desk, user, admin, gpu_type="CPU")
+    await desk.start(admin, job_id)
+    head, tail = (b"".join(b"%s %d\n" % (part, line) for line in range(20_000)) for part in (b"first", b"last"))
+    log = service.directory / f"{job_id}.log"
+    log.mkdir()
+    (log / "log.0").write_bytes(head)
+    (log / f"log.{len(head) + left_out}").write_bytes(tail)
+    note = f"[{left_out} bytes of output are left out here]\n"
+    page = await visitor(user)
+    await page.goto(f"/ui/job.html?id={job_id}")
+    shown = page.locator(".log-content")
+    await expect(shown).to_contain_text("last 19999")
+    while await (earlier := page.locator("button.log-earlier")).count():
+        before = len(await shown.evaluate("element => element.textContent"))
+        await earlier.click()
+        await page.wait_for_function(
+            "length => document.querySelector('.log-content').textContent.length > length", arg=before
+        )
+    text = await shown.evaluate("element => element.textContent")
+    is_crossed = left_out < 262_144
+    assert text == (head.decode() if is_crossed else "") + note + tail.decode()
+    await expect(page.get_by_text(SAY("log.left_out"))).to_have_count(0 if is_crossed else 1)

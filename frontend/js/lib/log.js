@@ -206,8 +206,8 @@ class LogView {
   #state = "loading";
   #isFollowing = true;
   #isPaused = false;
-  /** Whether bytes before the first one shown are not kept any more. */
-  #isLeftOutBefore = false;
+  /** The byte before which some were left out: more of them than one step back passes over. */
+  #leftOutBefore = 0;
   #isWrapped = matchMedia("(width < 48rem)").matches;
   #isOver;
   #hasBegun = false;
@@ -501,7 +501,8 @@ class LogView {
 
   #earlier() {
     const { first, next } = this.#text;
-    if (first === 0 || this.#isLeftOutBefore || next - first > MOST_WHILE_READ) return nothing;
+    if (first === 0 || next - first > MOST_WHILE_READ) return nothing;
+    if (first === this.#leftOutBefore) return html`<p class="small soft log-earlier">${t("log.left_out")}</p>`;
     return html`<button type="button" class="button-quiet button-small log-earlier" @click=${this.#showEarlier}>
       ${icon("chevron-down", "icon-up")}<span>${t("log.earlier", { size: bytes(first) })}</span>
     </button>`;
@@ -528,19 +529,35 @@ class LogView {
     await whileBusy(currentTarget, async () => {
       const { first } = this.#text;
       const offset = Math.max(0, first - STEP);
-      const answer = await open(`/jobs/${this.#facts.jobId}/log`, { query: { offset, limit: first - offset } });
-      const chunk = new Uint8Array(await answer.arrayBuffer());
+      const parts = await this.#partsOf(offset, first);
       if (first !== this.#text.first) return; // Lines were dropped meanwhile, and there would be a gap.
-      const begin = Number(answer.headers.get("X-Log-Offset") ?? offset);
-      this.#isLeftOutBefore = begin >= first;
-      if (this.#isLeftOutBefore) return this.#draw();
       const before = this.#text.blocks[0]?.element;
-      this.#text.prepend(chunk, begin);
+      for (const { begin, chunk } of parts.toReversed()) this.#text.prepend(chunk, begin);
+      if ((parts[0]?.begin ?? first) > offset) this.#leftOutBefore = this.#text.first;
       this.#setFollowing(false);
       if (before) this.#toMiddle(before.getBoundingClientRect().top);
       this.#draw();
     });
   };
+
+  /**
+   * What is kept of these bytes: in several parts where some between them were left out.
+   * @param {number} offset
+   * @param {number} end
+   */
+  async #partsOf(offset, end) {
+    const parts = [];
+    let from = offset;
+    while (from < end) {
+      const answer = await open(`/jobs/${this.#facts.jobId}/log`, { query: { offset: from, limit: end - from } });
+      const begin = Number(answer.headers.get("X-Log-Offset") ?? from);
+      const chunk = new Uint8Array(await answer.arrayBuffer());
+      if (begin >= end || chunk.length === 0) break;
+      parts.push({ begin, chunk });
+      from = begin + chunk.length;
+    }
+    return parts;
+  }
 
   get #words() {
     return /** @type {HTMLInputElement | null} */ (this.#place.querySelector("#log-search"))?.value ?? "";
