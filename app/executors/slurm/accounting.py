@@ -2,6 +2,9 @@
 
 A job has a row of its own and one for each step; the script is the step `batch`. Only that row tells the signal of a
 cancelled job, and how long the script really held on when it ignored SIGTERM.
+
+Other steps have the names that a command gave them, with line breaks and all. So names stand last in their rows, and
+the delimiter is one that no command can know.
 """
 
 from collections.abc import Collection
@@ -13,17 +16,18 @@ from app.executors.slurm.hostlist import expand
 from app.executors.slurm.job import ExitStatus, SlurmJob, count_gpus, name_of, run_of
 from app.executors.slurm.queue import NotUnderstood, moment_of_text
 
-_FIELDS = "JobName,JobIDRaw,State,ExitCode,Start,End,ElapsedRaw,AllocTRES,NodeList,Reason"
+_FIELDS = "JobIDRaw,UID,State,ExitCode,Start,End,ElapsedRaw,AllocTRES,NodeList,Reason,JobName"
 _DISABLED = "accounting storage is disabled"
 EARLIER = timedelta(days=1)
 """The clocks of two machines differ, and Slurm wants the time zone of its own."""
 
 
-def arguments(run_ids: Collection[UUID], launched_since: datetime) -> list[str]:
+def arguments(run_ids: Collection[UUID], launched_since: datetime, delimiter: str) -> list[str]:
     """What to ask `sacct` for these runs. Jobs with numbers that were given twice are asked for, too."""
     return [
         "--noheader",
         "--parsable2",
+        f"--delimiter={delimiter}",
         "--allusers",
         "--duplicates",
         f"--name={','.join(map(name_of, run_ids))}",
@@ -37,19 +41,21 @@ def is_disabled(error_output: str) -> bool:
     return _DISABLED in error_output.lower()
 
 
-def parse(output: str, *, only_ended: bool) -> list[SlurmJob]:
+def parse(output: str, delimiter: str, *, only_ended: bool) -> list[SlurmJob]:
     """Our jobs in these accounts. One that still runs there was submitted, but may have been forgotten since.
 
     Raises:
-        NotUnderstood: a line has other fields.
+        NotUnderstood: all lines have other fields, or one of ours says something else in them.
     """
+    fields = _FIELDS.split(",")
+    lines = [line.split(delimiter) for line in output.split("\n") if line.strip()]
+    whole = [values for values in lines if len(values) == len(fields)]
+    if lines and not whole:
+        raise NotUnderstood(f"sacct: {lines[0]}")
     records: list[list[dict[str, str]]] = []
     latest: dict[str, list[dict[str, str]]] = {}
-    for line in output.splitlines():
-        values = line.split("|")
-        if len(values) != _FIELDS.count(",") + 1:
-            raise NotUnderstood(f"sacct: {line!r}")
-        row = dict(zip(_FIELDS.split(","), values, strict=True))
+    for values in whole:
+        row = dict(zip(fields, values, strict=True))
         job_id = row["JobIDRaw"].partition(".")[0]
         if job_id == row["JobIDRaw"]:
             latest[job_id] = []
@@ -86,6 +92,7 @@ def _job(rows: list[dict[str, str]]) -> SlurmJob | None:
             gpus=count_gpus(allocation["AllocTRES"]),
             placement=" ".join(expand(nodes)) or None,
             cancelled_by_uid=int(by_uid) if by_uid.isdecimal() else None,
+            uid=int(allocation["UID"]),
         )
     except ValueError as error:
         raise NotUnderstood(f"sacct: {allocation}: {error}") from error

@@ -94,11 +94,3 @@ def own_account() -> struct_passwd | None:
         return getpwuid(os.geteuid())
     except KeyError:
         return None
-
-
-def own_uids(login: str | None) -> frozenset[int]:
-    """The users in whose names the service itself cancels a run that was submitted as `login`."""
-    try:
-        return frozenset({os.geteuid()} | ({getpwnam(login).pw_uid} if login else set()))
-    except KeyError:
-        return frozenset({os.geteuid()})

@@ -5,7 +5,8 @@ asks for all runs together, and believes an end only where Slurm proves it.
 
 **Once.** `sbatch` may fail, or be killed with the dispatcher, and still have made a job. So the attempt is noted before
 it is made (`run_files`), and only who makes that note submits without a look. Everybody else looks for the run's name
-in `squeue` and in `sacct` first. Where neither has it, nothing is concluded before every `sbatch` of earlier attempts
+in `squeue` and in `sacct` first: among the jobs of the user whom it was submitted as, since others can give theirs any
+name. Where neither has it, nothing is concluded before every `sbatch` of earlier attempts
 is surely dead (`CommandRunner.run_once`) and what it sent is long answered; until then `start` says that it does not
 know. Should Slurm hold two jobs of one run even so, the first to begin runs the command and the other refuses
 (`submission`).
@@ -17,10 +18,12 @@ knows is unknown, which is no end.
 """
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from secrets import token_hex
 from time import monotonic
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -40,7 +43,7 @@ from app.domain.execution import (
     UtilisationSample,
 )
 from app.executors.slurm import accounting, nodes, queue
-from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account, own_uids
+from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, failure
 from app.executors.slurm.job import SlurmJob, by_run, most_telling, name_of
 from app.executors.slurm.observations import observe, observe_end
@@ -77,7 +80,7 @@ class _Run:
     """A run under way; `submitted_at` (monotonic) is set where this process got Slurm's answer."""
 
     spec: JobSpec
-    login: str | None
+    attempt: Submitted | None = None
     job_id: str | None = None
     submitted_at: float | None = None
     held_until: datetime | None = None
@@ -144,12 +147,19 @@ class SlurmExecutor:
 
     async def _submit(self, spec: JobSpec, failed: Submitted | None) -> None:
         """Submit a run that nobody submitted yet; `failed` is an attempt of which it is proved that it made no job."""
-        login, argv, script_text = await self._prepare(spec)
+        try:
+            login, uid, argv, script_text = await self._prepare(spec)
+        except LaunchError:
+            if failed is not None:
+                await asyncio.to_thread(self._files.forbid, spec.run_id, failed.login)
+            raise
         began = await asyncio.to_thread(self._files.began, spec.run_id, login if failed else None)
         if began is not None:
             raise LaunchError("The run was cancelled before it was submitted.")
-        attempt = Submitted(self._clock(), login)
+        attempt = Submitted(self._clock(), login, uid)
         if failed is not None:
+            if failed.login != login and not await asyncio.to_thread(self._files.forbid, spec.run_id, failed.login):
+                raise CommandTrouble("an earlier sbatch of this run came through after all")
             await asyncio.to_thread(self._files.renew, spec.run_id, attempt)
         elif not await asyncio.to_thread(self._files.claim, spec.run_id, attempt):
             await self._resolve(spec, attempt)
@@ -158,21 +168,21 @@ class SlurmExecutor:
         try:
             output = await self._runner.run_once(argv, stdin=script_text)
         except CommandTrouble as error:
-            await self._find_after_trouble(spec, login, str(error))
+            await self._find_after_trouble(spec, attempt, str(error))
             return
         finally:
             self._answered_at[spec.run_id] = monotonic()
         crash_point("slurm.after-sbatch")
         job_id = parse_parsable(output.text) if output.exit_code == 0 else None
         if job_id is not None:
-            self._runs[spec.run_id] = _Run(spec, login, job_id, submitted_at=monotonic())
+            self._runs[spec.run_id] = _Run(spec, attempt, job_id, submitted_at=monotonic())
             log.info("submitted", run_id=str(spec.run_id), slurm_job_id=job_id)
         elif output.exit_code != 0 and (words := refusal(output.error_text)):
             await self._refuse(spec.run_id, login, words)
         else:
-            await self._find_after_trouble(spec, login, output.error_text or output.text)
+            await self._find_after_trouble(spec, attempt, output.error_text or output.text)
 
-    async def _prepare(self, spec: JobSpec) -> tuple[str | None, list[str], bytes]:
+    async def _prepare(self, spec: JobSpec) -> tuple[str | None, int, list[str], bytes]:
         """Whom the run is submitted as, by which command, and what; all that can be refused without asking Slurm."""
         options = self._options
         account, login = await asyncio.to_thread(own_account), None
@@ -193,7 +203,8 @@ class SlurmExecutor:
             home=home_of(account) if account else "/tmp",  # noqa: S108 - where Slurm itself goes without a home
             largest_node=await self._largest_node(spec.gpu_type) if spec.num_gpus > 1 else None,
         )
-        return login, [*as_user(login), options.commands.sbatch, *arguments], script_text
+        uid = os.geteuid() if account is None else account.pw_uid
+        return login, uid, [*as_user(login), options.commands.sbatch, *arguments], script_text
 
     async def _largest_node(self, gpu_type: str) -> int | None:
         """How many GPUs of this type the largest node has; None: there is no such type, as Slurm will say."""
@@ -205,11 +216,11 @@ class SlurmExecutor:
 
     async def _resolve(self, spec: JobSpec, attempt: Submitted) -> None:
         """Find out what became of an attempt, and make another one if it is proved that it came to nothing."""
-        if await self._find(spec, attempt.login):
+        if await self._find(spec, attempt):
             return
         began = await asyncio.to_thread(self._files.began, spec.run_id, attempt.login)
         if began is not None and began.job_id is not None:
-            self._runs[spec.run_id] = _Run(spec, attempt.login, began.job_id)
+            self._runs[spec.run_id] = _Run(spec, attempt, began.job_id)
         elif self._may_be_under_way(spec.run_id, attempt):
             raise CommandTrouble("it is not known yet whether an earlier sbatch of this run came through")
         elif began is not None:
@@ -224,27 +235,27 @@ class SlurmExecutor:
         latest_answer = timedelta(seconds=ANSWERED_WITHIN_SECONDS) + self._options.command_timeout
         return self._clock() - attempt.at < latest_answer
 
-    async def _find_after_trouble(self, spec: JobSpec, login: str | None, trouble: str) -> None:
-        if not await self._find(spec, login):
+    async def _find_after_trouble(self, spec: JobSpec, attempt: Submitted, trouble: str) -> None:
+        if not await self._find(spec, attempt):
             raise CommandTrouble(f"sbatch: {' '.join(trouble.split()) or 'no answer'}")
 
-    async def _find(self, spec: JobSpec, login: str | None) -> bool:
-        """Whether Slurm has, or had, a job of this run's name.
+    async def _find(self, spec: JobSpec, attempt: Submitted) -> bool:
+        """Whether Slurm has, or had, a job of this run's name and user.
 
         Raises:
             CommandTrouble: it cannot be asked, so nothing is known.
             LaunchError: it has only the record of a refusal.
         """
         look = await self._look(not_older_than=monotonic())
-        jobs = list(look.jobs.get(spec.run_id, ()))
-        if not jobs and self._has_accounts():
-            jobs = await self._ask_accounts({spec.run_id: spec.launched_at}, only_ended=False)
-        if not jobs:
+        job = await self._job_of(spec.run_id, look.jobs.get(spec.run_id, ()), attempt)
+        if job is None and self._has_accounts():
+            accounted = await self._ask_accounts({spec.run_id: spec.launched_at}, only_ended=False)
+            job = await self._job_of(spec.run_id, accounted, attempt)
+        if job is None:
             return False
-        job = await self._job_of(spec.run_id, jobs, login)
         if job.never_began and "FAILED" in job.states:
-            await self._refuse(spec.run_id, login, job.reason or "it gives no reason")
-        self._runs[spec.run_id] = _Run(spec, login, job.job_id, submitted_at=monotonic())
+            await self._refuse(spec.run_id, attempt.login, job.reason or "it gives no reason")
+        self._runs[spec.run_id] = _Run(spec, attempt, job.job_id, submitted_at=monotonic())
         return True
 
     async def _refuse(self, run_id: UUID, login: str | None, words: str) -> None:
@@ -256,10 +267,11 @@ class SlurmExecutor:
         raise LaunchError(self._refused[run_id])
 
     async def adopt(self, specs: Collection[JobSpec]) -> None:
-        """Slurm knows all that is to be known; what is kept here are the specifications."""
-        for spec in specs:
-            if spec.run_id not in self._runs and spec.run_id not in self._ended:
-                self._runs[spec.run_id] = _Run(spec, None)
+        """Slurm knows all that is to be known; what is kept here are the specifications, and who they run as."""
+        new = [spec for spec in specs if spec.run_id not in self._runs and spec.run_id not in self._ended]
+        attempts = await asyncio.to_thread(lambda: [self._files.submitted(spec.run_id) for spec in new])
+        for spec, attempt in zip(new, attempts, strict=True):
+            self._runs.setdefault(spec.run_id, _Run(spec, attempt))
 
     async def poll(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
         """See `Executor`. Polls within a second share one `squeue`.
@@ -279,8 +291,7 @@ class SlurmExecutor:
                 self._keep_end(run_id, seen[run_id])
             elif run_id in self._refused:
                 continue
-            elif jobs := look.jobs.get(run_id):
-                job = await self._job_of(run_id, jobs, None)
+            elif job := await self._job_of(run_id, look.jobs.get(run_id, ())):
                 if (observation := self._observe(job, look, next_look_at)) is not None:
                     seen[run_id] = observation
                 elif job.phase is RunState.ENDED:
@@ -318,8 +329,8 @@ class SlurmExecutor:
         await self._add_accounts(look, [run_id for run_id, job in over.items() if job is None or not job.never_began])
         settled: dict[UUID, Observation] = {}
         for run_id, shown in over.items():
-            accounted = look.accounts.get(run_id)
-            proof = await self._job_of(run_id, accounted, None) if accounted else shown
+            accounted = await self._job_of(run_id, look.accounts.get(run_id, ()))
+            proof = accounted or shown
             if proof is None:
                 continue
             if accounted or proof.never_began or not self._accounts_may_follow(run_id):
@@ -345,21 +356,22 @@ class SlurmExecutor:
     async def _end(self, job: SlurmJob) -> Observation | None:
         """None: Slurm started the job once more, and what it tells is the end of that; the run's own is not known."""
         run = self._runs.get(job.run_id)
-        login = await self._login_of(job.run_id, run)
+        attempt = await self._attempt_of(job.run_id)
+        login = attempt.login if attempt else None
         began = await asyncio.to_thread(self._files.began, job.run_id, login)
         refused = await asyncio.to_thread(self._files.refused, job.run_id, login)
         if began and refused and began.job_id == refused.job_id == job.job_id:
             return None
         self._runs.pop(job.run_id, None)
         if job.never_began:
-            await asyncio.to_thread(self._files.forbid, job.run_id, login)
+            await self._forbid_if_possible(job.run_id, login)
         observation = observe_end(
             job,
             elapsed=_elapsed(job, run.held_until if run else None),
             launched_at=run.spec.launched_at if run else None,
             num_gpus=run.spec.num_gpus if run else None,
             placement=began.placement if began else None,
-            own_uids=await asyncio.to_thread(own_uids, login),
+            own_uids=frozenset({os.geteuid(), attempt.uid if attempt else os.geteuid()}),
         )
         self._keep_end(job.run_id, observation)
         return observation
@@ -379,12 +391,29 @@ class SlurmExecutor:
         async with self._lock_of(run_id):
             if run_id in self._ended:
                 return
-            attempt = await asyncio.to_thread(self._files.submitted, run_id)
+            attempt = await self._attempt_of(run_id)
             login = attempt.login if attempt else None
-            await asyncio.to_thread(self._files.forbid, run_id, login)
+            is_forbidden = await self._forbid_if_possible(run_id, login)
             if attempt is not None or run_id in self._runs:
-                argv = [*as_user(login), self._options.commands.scancel, f"--name={name_of(run_id)}"]
-                await self._runner.ask(argv)
+                await self._runner.ask([*as_user(login), *await self._scancel(run_id, login)])
+            if not is_forbidden:
+                raise CommandTrouble("the run was cancelled in Slurm, but one that is still on its way could begin")
+
+    async def _scancel(self, run_id: UUID, login: str | None) -> list[str]:
+        """Of this user alone: at a job of somebody else with the same name, scancel would fail."""
+        account = await asyncio.to_thread(own_account)
+        user = login or (account.pw_name if account else None)
+        of_user = [f"--user={user}"] if user else []
+        return [self._options.commands.scancel, *of_user, f"--name={name_of(run_id)}"]
+
+    async def _forbid_if_possible(self, run_id: UUID, login: str | None) -> bool:
+        """A full disk, or an owner who closes their folder, must not keep a run from being cancelled or settled."""
+        try:
+            await asyncio.to_thread(self._files.forbid, run_id, login)
+        except OSError as error:
+            log.warning("a run cannot be kept from beginning", run_id=str(run_id), trouble=error.strerror)
+            return False
+        return True
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
         """Nothing: the GPUs are Slurm's to give and to keep."""
@@ -392,7 +421,8 @@ class SlurmExecutor:
 
     async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
         """See `RunReader`. Slurm writes the log; it has no cap but what the file system sets."""
-        login = await self._login_of(spec.run_id, self._runs.get(spec.run_id))
+        attempt = await self._attempt_of(spec.run_id)
+        login = attempt.login if attempt else None
         is_over = ended_at is not None or spec.run_id in self._ended
         chunk = await self._read_file(spec, login, offset, limit, complete=is_over)
         if is_over or (chunk is not None and chunk.data) or not await self._has_just_ended(spec.run_id):
@@ -412,7 +442,8 @@ class SlurmExecutor:
             look = await self._look(not_older_than=monotonic() - LOG_LOOK_INTERVAL_SECONDS)
         except (CommandTrouble, queue.NotUnderstood):
             return False
-        return any(job.phase is RunState.ENDED for job in look.jobs.get(run_id, ()))
+        job = await self._job_of(run_id, look.jobs.get(run_id, ()))
+        return job is not None and job.phase is RunState.ENDED
 
     async def _missing(self, spec: JobSpec, login: str | None, ended_at: datetime | None, offset: int) -> LogChunk:
         """A log that is not there: not yet; or not needed, since the command never began; or out of reach."""
@@ -435,12 +466,12 @@ class SlurmExecutor:
         """Nothing: Slurm keeps one average per run at most (gres/gpuutil), and no course over time."""
         return []
 
-    async def _login_of(self, run_id: UUID, run: _Run | None) -> str | None:
+    async def _attempt_of(self, run_id: UUID) -> Submitted | None:
         """As whom this run was submitted, whatever the settings say by now."""
-        if run is not None and run.login is not None:
-            return run.login
-        attempt = await asyncio.to_thread(self._files.submitted, run_id)
-        return attempt.login if attempt else None
+        run = self._runs.get(run_id)
+        if run is not None and run.attempt is not None:
+            return run.attempt
+        return await asyncio.to_thread(self._files.submitted, run_id)
 
     def _lock_of(self, run_id: UUID) -> asyncio.Lock:
         return self._locks.setdefault(run_id, asyncio.Lock())
@@ -498,20 +529,28 @@ class SlurmExecutor:
         sacct = self._options.commands.sacct
         if sacct is None:
             return []
-        arguments = accounting.arguments(launched_at.keys(), min(launched_at.values()))
+        delimiter = f"|{token_hex(8)}|"
+        arguments = accounting.arguments(launched_at.keys(), min(launched_at.values()), delimiter)
         output = await self._runner.run([sacct, *arguments])
         if accounting.is_disabled(output.error_text):
             self._no_accounts_until = monotonic() + NO_ACCOUNTS_FOR_SECONDS
             return []
         if output.exit_code != 0:
             raise failure(sacct, output)
-        return accounting.parse(output.text, only_ended=only_ended)
+        return accounting.parse(output.text, delimiter, only_ended=only_ended)
 
-    async def _job_of(self, run_id: UUID, jobs: Sequence[SlurmJob], login: str | None) -> SlurmJob:
-        if len(jobs) == 1:
-            return jobs[0]
-        login = login or await self._login_of(run_id, self._runs.get(run_id))
-        began = await asyncio.to_thread(self._files.began, run_id, login)
+    async def _job_of(
+        self, run_id: UUID, jobs: Sequence[SlurmJob], attempt: Submitted | None = None
+    ) -> SlurmJob | None:
+        """Of all jobs with this run's name the one that is the run; None: there is none of the right user."""
+        if not jobs:
+            return None
+        attempt = attempt or await self._attempt_of(run_id)
+        if attempt is not None:
+            jobs = [job for job in jobs if job.uid == attempt.uid]
+        if len(jobs) < 2:
+            return jobs[0] if jobs else None
+        began = await asyncio.to_thread(self._files.began, run_id, attempt.login if attempt else None)
         return most_telling(jobs, began.job_id if began else None)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from app.domain.execution import RunState
 
 NAME_PREFIX = "gtm-"
+LENGTH_OF_NAME = len(NAME_PREFIX) + len(str(UUID(int=0)))
 
 CLEANING_UP = frozenset({"COMPLETING", "STAGE_OUT"})
 WAITING = frozenset(
@@ -52,9 +53,10 @@ def run_of(name: str) -> UUID | None:
     if not name.startswith(NAME_PREFIX):
         return None
     try:
-        return UUID(name.removeprefix(NAME_PREFIX))
+        run_id = UUID(name.removeprefix(NAME_PREFIX))
     except ValueError:
         return None
+    return run_id if name_of(run_id) == name else None  # UUID() reads several spellings of the same one
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class SlurmJob:
     """`states` holds the state and its flags, as in COMPLETED with COMPLETING. Times are whole seconds, as Slurm's are.
 
     `elapsed` is set where Slurm itself measured it; `gpus` where it says how many it gave. `placement` names the GPUs
-    as far as they are known: `n1:0,1`, or only `n1`.
+    as far as they are known: `n1:0,1`, or only `n1`. `uid` is whose job it is: anybody can give one any name.
     """
 
     run_id: UUID
@@ -90,7 +92,7 @@ class SlurmJob:
     gpus: int | None = None
     placement: str | None = None
     cancelled_by_uid: int | None = None
-    restarts: int = 0
+    uid: int | None = None
 
     @property
     def phase(self) -> RunState | None:

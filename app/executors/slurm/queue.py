@@ -4,24 +4,27 @@
 numbers are `{"set", "infinite", "number"}`, since 23.11 the state is a list of words.
 Only JSON tells which GPUs of a node a job has; it also tells three thousand bytes of everything else for each job of
 the whole cluster, since 22.05 ignores filters there. Text is a tenth of that.
+
+A job can have any name, with line breaks and `|` in it. So text has the names cut at one character more than ours have:
+what is left of a line behind a line break cannot be a line of ours.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from app.executors.slurm.gres import parse_indexes
 from app.executors.slurm.hostlist import expand
-from app.executors.slurm.job import ExitStatus, SlurmJob, count_gpus, run_of
+from app.executors.slurm.job import LENGTH_OF_NAME, ExitStatus, SlurmJob, count_gpus, run_of
 
 JSON_ARGUMENTS = ("--json", "--states=all", "--all")
-_FIELDS = "JobID Name State StartTime EndTime NodeList exit_code tres-alloc RestartCnt Reason"
+_FIELDS = "UserID: JobID: Name:{} State: StartTime: EndTime: NodeList: exit_code: tres-alloc: Reason:"
 TEXT_ARGUMENTS = (
     "--noheader",
     "--states=all",
     "--all",
-    f"--Format={','.join(f'{field}:|' for field in _FIELDS.split())}",
+    f"--Format={','.join(f'{field}|' for field in _FIELDS.format(LENGTH_OF_NAME + 1).split())}",
 )
 
 
@@ -64,7 +67,7 @@ def _job_of_record(record: dict[str, Any]) -> SlurmJob | None:
         exit=_exit_of_record(record["exit_code"]),
         gpus=count_gpus(record.get("tres_alloc_str") or ""),
         placement=_placement(nodes, record.get("gres_detail") or []),
-        restarts=_number(record.get("restart_cnt")) or 0,
+        uid=_number(record["user_id"]),
     )
 
 
@@ -97,20 +100,25 @@ def _placement(nodes: list[str], gres_by_node: list[str]) -> str | None:
 def parse_text(output: str) -> list[SlurmJob]:
     """Our jobs among all, from the fields of `TEXT_ARGUMENTS`. Times have to be written as seconds since 1970.
 
+    Lines with more or fewer fields are what a strange name has made of its line.
+
     Raises:
-        NotUnderstood: a line of ours has other fields.
+        NotUnderstood: all lines have other fields, or a line of ours says something else in them.
     """
-    return list(_jobs_of_lines(output))
+    lines = [line.split("|") for line in output.split("\n") if line.strip()]
+    whole = [fields for fields in lines if len(fields) == len(_FIELDS.split()) + 1]
+    if lines and not whole:
+        raise NotUnderstood(f"squeue: {'|'.join(lines[0])!r}")
+    return list(_jobs_of_lines(whole))
 
 
-def _jobs_of_lines(output: str) -> Iterator[SlurmJob]:
-    for line in output.splitlines():
-        fields = [field.strip() for field in line.split("|")]
-        run_id = run_of(fields[1]) if len(fields) > 1 else None
+def _jobs_of_lines(lines: Sequence[Sequence[str]]) -> Iterator[SlurmJob]:
+    for line in lines:
+        uid, job_id, name, state, start, end, nodes, status, tres, reason, _ = (field.strip() for field in line)
+        run_id = run_of(name)
         if run_id is None:
             continue
         try:
-            job_id, _, state, start, end, nodes, status, tres, restarts, reason, _ = fields
             yield SlurmJob(
                 run_id=run_id,
                 job_id=job_id,
@@ -121,10 +129,10 @@ def _jobs_of_lines(output: str) -> Iterator[SlurmJob]:
                 exit=ExitStatus.of_wait_status(int(status)),
                 gpus=count_gpus(tres) if nodes else None,  # without nodes it tells what was asked for
                 placement=" ".join(expand(nodes)) or None,
-                restarts=int(restarts) if restarts.isdecimal() else 0,
+                uid=int(uid),
             )
         except ValueError as error:
-            raise NotUnderstood(f"squeue: {line!r}: {error}") from error
+            raise NotUnderstood(f"squeue: {'|'.join(line)!r}: {error}") from error
 
 
 def moment_of_text(text: str) -> datetime | None:

@@ -32,10 +32,11 @@ FOLDER_OF_USER_MODE = 0o2770
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An attempt to submit a run; `login` is None where jobs run as the service."""
+    """An attempt to submit a run as the user `uid`; `login` is None where that is the service itself."""
 
     at: datetime
     login: str | None
+    uid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class RunFiles:
 
     def claim(self, run_id: UUID, attempt: Submitted) -> bool:
         """Note that the run is about to be submitted. False: somebody was here before, and may have submitted it."""
-        text = json.dumps({"at": attempt.at.timestamp(), "login": attempt.login})
+        text = json.dumps({"at": attempt.at.timestamp(), "login": attempt.login, "uid": attempt.uid})
         try:
             descriptor = os.open(
                 self._submitted_path(run_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600
@@ -88,9 +89,9 @@ class RunFiles:
             return None
         try:
             noted = json.loads(text)
-            return Submitted(datetime.fromtimestamp(noted["at"], UTC), noted["login"])
+            return Submitted(datetime.fromtimestamp(noted["at"], UTC), noted["login"], int(noted["uid"]))
         except (ValueError, KeyError, TypeError):
-            return Submitted(datetime.fromtimestamp(path.lstat().st_mtime, UTC), None)
+            return Submitted(datetime.fromtimestamp(path.lstat().st_mtime, UTC), None, os.geteuid())
 
     def forbid(self, run_id: UUID, login: str | None) -> bool:
         """See to it that the command never begins. False: it began already, or was forbidden before."""

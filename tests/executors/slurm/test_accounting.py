@@ -18,6 +18,7 @@ from tests.executors.slurm.samples_of import (
     SEGFAULT,
     TIMED_OUT,
     TWO_NODES,
+    WAITS,
     sample,
 )
 
@@ -62,35 +63,45 @@ def test_a_job_that_was_cancelled_while_it_waited_never_began() -> None:
 
 
 def test_what_still_runs_by_the_accounts_proves_no_end() -> None:
-    assert not {RUNS, TWO_NODES} & {job.run_id for job in parse(sample("22.05/sacct.txt"), only_ended=True)}
+    assert not {RUNS, TWO_NODES} & {job.run_id for job in parse(sample("22.05/sacct.txt"), "|", only_ended=True)}
     assert {RUNS, TWO_NODES} <= read(sample("22.05/sacct.txt")).keys()
     assert read(sample("22.05/sacct.txt"))[TWO_NODES].placement == "n1 n2"
 
 
 def test_a_number_that_was_given_twice_makes_two_jobs() -> None:
-    row = f"gtm-{RUNS}|7|{{}}|{{}}|100|110|10||n1|None\n"
+    row = f"7|0|{{}}|{{}}|100|110|10||n1|None|gtm-{RUNS}\n"
     output = (
-        row.format("COMPLETED", "0:0") + row.format("FAILED", "0:15") + "batch|7.batch|FAILED|0:15|100|110|10||n1|\n"
+        row.format("COMPLETED", "0:0") + row.format("FAILED", "0:15") + "7.batch||FAILED|0:15|100|110|10||n1||batch\n"
     )
 
-    assert [(job.job_id, job.exit) for job in parse(output, only_ended=True)] == [
+    assert [(job.job_id, job.exit) for job in parse(output, "|", only_ended=True)] == [
         ("7", ExitStatus(exit_code=0)),
         ("7", ExitStatus(signal=15)),
     ]
 
 
-@pytest.mark.parametrize("output", ["Slurm accounting", "a|b|c", f"gtm-{RUNS}|7|FAILED|x:y|1|2|3||n1|None"])
+@pytest.mark.parametrize("output", ["Slurm accounting", "a|b|c", f"7|0|FAILED|x:y|1|2|3||n1|None|gtm-{RUNS}"])
 def test_other_fields_are_refused(output: str) -> None:
     with pytest.raises(NotUnderstood):
-        parse(output, only_ended=True)
+        parse(output, "|", only_ended=True)
+
+
+def test_no_name_of_a_step_makes_a_row() -> None:
+    """A command gives its steps any names: these would end another run, or make all rows unreadable."""
+    row = f"7|0|COMPLETED|0:0|100|110|10||n1|None|gtm-{RUNS}\n"
+    forged = f"8|0|COMPLETED|0:0|100|110|10||n1|None|gtm-{WAITS}"
+    steps = f"7.0||COMPLETED|0:0|100|110|10||n1||a|b\n7.1||COMPLETED|0:0|100|110|10||n1||x\n{forged}\n"
+    output = row.replace("|", "<7d1f>") + steps.replace("|", "<7d1f>", 10)
+
+    assert [(job.run_id, job.uid) for job in parse(output, "<7d1f>", only_ended=True)] == [(RUNS, 0)]
 
 
 def test_all_runs_are_asked_for_in_one_call() -> None:
-    asked = arguments([RUNS, CANCELLED], datetime(2026, 11, 24, tzinfo=UTC))
+    asked = arguments([RUNS, CANCELLED], datetime(2026, 11, 24, tzinfo=UTC), "<7d1f>")
 
     assert f"--name=gtm-{RUNS},gtm-{CANCELLED}" in asked
     assert "--starttime=uts1795392000" in asked
-    assert "--duplicates" in asked
+    assert {"--duplicates", "--delimiter=<7d1f>"} <= set(asked)
 
 
 def test_a_cluster_without_accounts_is_recognised() -> None:
@@ -99,8 +110,8 @@ def test_a_cluster_without_accounts_is_recognised() -> None:
 
 
 def test_phases_of_ended_jobs() -> None:
-    assert {job.phase for job in parse(sample("22.05/sacct.txt"), only_ended=True)} == {RunState.ENDED}
+    assert {job.phase for job in parse(sample("22.05/sacct.txt"), "|", only_ended=True)} == {RunState.ENDED}
 
 
 def read(output: str) -> dict[UUID, SlurmJob]:
-    return {job.run_id: job for job in parse(output, only_ended=False)}
+    return {job.run_id: job for job in parse(output, "|", only_ended=False)}

@@ -150,7 +150,7 @@ def queued(run_id: UUID) -> SlurmJob:
 
 
 def accounted(run_id: UUID) -> SlurmJob:
-    return next(job for job in parse(sample("22.05/sacct.txt"), only_ended=True) if job.run_id == run_id)
+    return next(job for job in parse(sample("22.05/sacct.txt"), "|", only_ended=True) if job.run_id == run_id)
 
 
 def look(job: SlurmJob, *, now: datetime = START, num_gpus: int | None = None) -> Observation | None:

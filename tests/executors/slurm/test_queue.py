@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.execution import RunState
 from app.executors.slurm.job import ExitStatus, SlurmJob, most_telling, run_of
-from app.executors.slurm.queue import NotUnderstood, parse_json, parse_text
+from app.executors.slurm.queue import TEXT_ARGUMENTS, NotUnderstood, parse_json, parse_text
 from tests.executors.slurm.samples_of import (
     CANCELLED,
     CANCELLED_EARLY,
@@ -42,7 +42,7 @@ def test_the_json_of_every_version_says_the_same(version: str) -> None:
     assert jobs[TWO_NODES].phase is jobs[RUNS].phase is RunState.RUNNING
     assert jobs[TWO_NODES].placement == "n1:0,3 n2:0,1"
     assert jobs[TWO_NODES].gpus == 4
-    assert jobs[RUNS].job_id == "275"
+    assert (jobs[RUNS].job_id, jobs[RUNS].uid) == ("275", 0)
     assert jobs[RUNS].reason is None
 
 
@@ -64,6 +64,7 @@ def test_text_says_what_json_says_but_for_the_indexes_of_gpus() -> None:
         told = from_json[run_id]
         assert (job.phase, job.exit, job.started_at, job.gpus) == (told.phase, told.exit, told.started_at, told.gpus)
         assert (job.job_id, job.reason, job.never_began) == (told.job_id, told.reason, told.never_began)
+        assert job.uid == told.uid
     assert from_text[TWO_NODES].placement == "n1 n2"
     assert [job.phase for job in parse_text(sample("22.05/squeue-completing.txt"))] == [RunState.RUNNING]
 
@@ -85,7 +86,7 @@ def test_a_job_whose_nodes_the_controller_forgot_did_begin() -> None:
 
 def test_jobs_of_others_are_passed_over_whatever_their_names_are() -> None:
     assert "somebody|else's" in sample("22.05/squeue.txt")
-    assert run_of("gtm-") is run_of("gtm-7") is run_of("training") is None
+    assert run_of("gtm-") is run_of("gtm-7") is run_of("training") is run_of(f"gtm-{{{RUNS}}}") is None
     assert parse_json(json.dumps({"jobs": [{"name": "training"}]})) == []
 
 
@@ -103,12 +104,24 @@ def test_json_of_another_form_is_refused(output: str) -> None:
         parse_json(output)
 
 
-@pytest.mark.parametrize(
-    "rest", ["", "|RUNNING", "|RUNNING|1|2|n1|zero|gres/gpu=1|0|None|", "|RUNNING|1|2|n[2-1]|0||0||"]
-)
-def test_a_line_of_ours_with_other_fields_is_refused(rest: str) -> None:
+@pytest.mark.parametrize("rest", ["", "|RUNNING", "|RUNNING|1|2|n1|zero|gres/gpu=1|None|", "|RUNNING|1|2|n[2-1]|0|||"])
+def test_output_with_other_fields_is_refused(rest: str) -> None:
     with pytest.raises(NotUnderstood):
-        parse_text(f"7|gtm-{RUNS}{rest}\n")
+        parse_text(f"0|7|gtm-{RUNS}{rest}\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"gtm-{RUNS}|x", f"x|\n0|8|gtm-{RUNS}", f"\n0|8|gtm-{RUNS}", f"gtm-{RUNS}\n", f"GTM-{RUNS}", f"gtm-{RUNS.hex}"],
+)
+def test_a_strange_name_makes_no_job_of_ours_and_hides_none(name: str) -> None:
+    """Slurm takes any name, and writes as many characters of it as are asked for."""
+    assert "Name:41|" in TEXT_ARGUMENTS[-1]
+    rest = "RUNNING|1795490951|1795491251|n1|0||None|"
+
+    jobs = parse_text(f"1000|9|{name[:41]}|{rest}\n0|275|gtm-{WAITS} |{rest}\n")
+
+    assert [(job.run_id, job.job_id, job.uid) for job in jobs] == [(WAITS, "275", 0)]
 
 
 def test_numbers_that_are_not_set_or_infinite_are_none() -> None:

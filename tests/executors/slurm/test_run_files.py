@@ -21,13 +21,13 @@ def files(tmp_path: Path) -> RunFiles:
 
 def test_only_the_first_attempt_claims_a_run(files: RunFiles) -> None:
     assert files.submitted(RUN) is None
-    assert files.claim(RUN, Submitted(AT, "sara"))
-    assert not files.claim(RUN, Submitted(AT, None))
-    assert files.submitted(RUN) == Submitted(AT, "sara")
+    assert files.claim(RUN, Submitted(AT, "sara", 1000))
+    assert not files.claim(RUN, Submitted(AT, None, 0))
+    assert files.submitted(RUN) == Submitted(AT, "sara", 1000)
 
-    files.renew(RUN, Submitted(AT.replace(hour=4), "sara"))
+    files.renew(RUN, Submitted(AT.replace(hour=4), "sara", 1000))
 
-    assert files.submitted(RUN) == Submitted(AT.replace(hour=4), "sara")
+    assert files.submitted(RUN) == Submitted(AT.replace(hour=4), "sara", 1000)
 
 
 def test_an_attempt_whose_note_was_cut_off_was_an_attempt(files: RunFiles, tmp_path: Path) -> None:

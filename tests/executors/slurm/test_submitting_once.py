@@ -1,7 +1,9 @@
 """What becomes of a run when `sbatch` cannot be believed. Slurm's commands are scripts here, its queue is a file."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
+from pwd import getpwuid
 
 import pytest
 
@@ -15,7 +17,8 @@ from tests.executors.engines import MovableClock, make_spec
 pytestmark = pytest.mark.anyio
 
 TAKES_IT = (
-    'name=$(echo "$*" | sed "s/.*--job-name=\\([^ ]*\\).*/\\1/"); echo "7|$name|PENDING|0|0||0||0|Priority|" >>queue'
+    'name=$(echo "$*" | sed "s/.*--job-name=\\([^ ]*\\).*/\\1/"); '
+    'echo "$(id -u)|7|$name|PENDING|0|0||0||Priority|" >>queue'
 )
 SQUEUE = 'case "$*" in *--json*) exit 1;; *) cat queue 2>/dev/null || true;; esac'
 NO_ACCOUNTS = "echo Slurm accounting storage is disabled >&2; exit 1"
@@ -123,7 +126,7 @@ async def test_while_nobody_can_be_asked_nothing_is_submitted_again(slurm: Stand
 
 async def test_a_run_that_was_accounted_for_is_not_submitted_again(slurm: StandIn, spec: JobSpec) -> None:
     slurm.does("sbatch", "exit 1")
-    slurm.does("sacct", f"echo 'gtm-{spec.run_id}|9|COMPLETED|0:0|100|110|10||n1|None'")
+    slurm.does("sacct", accounts_with(f"9|{os.geteuid()}|COMPLETED|0:0|100|110|10||n1|None|gtm-{spec.run_id}"))
 
     await slurm.executor().start(spec)
 
@@ -191,8 +194,75 @@ async def test_an_empty_queue_that_tells_of_an_error_is_no_answer(slurm: StandIn
 async def test_without_accounts_the_controllers_record_settles(slurm: StandIn, spec: JobSpec) -> None:
     executor = slurm.executor()
     await executor.start(spec)
-    (slurm.folder / "queue").write_text(f"7|gtm-{spec.run_id}|FAILED|100|112|n1|768|gres/gpu=1|0|NonZeroExitCode|\n")
+    (slurm.folder / "queue").write_text(
+        f"{os.geteuid()}|7|gtm-{spec.run_id}|FAILED|100|112|n1|768|gres/gpu=1|NonZeroExitCode|\n"
+    )
 
     seen = (await executor.poll([spec.run_id]))[spec.run_id]
 
     assert (seen.state, seen.exit_code, seen.elapsed) == (RunState.ENDED, 3, timedelta(seconds=12))
+
+
+async def test_a_job_of_somebody_else_with_the_name_of_a_run_is_not_the_run(slurm: StandIn, spec: JobSpec) -> None:
+    """Everybody sees the names in the queue, and can give them to jobs of their own."""
+    executor = slurm.executor()
+    await executor.start(spec)
+    somebody = os.geteuid() + 1
+    with (slurm.folder / "queue").open("a") as queue:
+        queue.write(f"{somebody}|8|gtm-{spec.run_id}|COMPLETED|100|101|n1|0|gres/gpu=1|None|\n")
+    slurm.does("sacct", accounts_with(f"8|{somebody}|COMPLETED|0:0|100|101|1||n1|None|gtm-{spec.run_id}"))
+
+    seen = (await executor.poll([spec.run_id]))[spec.run_id]
+    assert (seen.state, seen.engine_job_id) == (RunState.STARTING, "7")
+    seen = (await (await adopted(slurm, spec)).poll([spec.run_id]))[spec.run_id]
+    assert (seen.state, seen.engine_job_id) == (RunState.STARTING, "7")
+
+    (slurm.folder / "queue").write_text(f"{somebody}|8|gtm-{spec.run_id}|COMPLETED|100|101|n1|0|gres/gpu=1|None|\n")
+    assert await (await adopted(slurm, spec)).poll([spec.run_id]) == {}
+
+
+async def test_no_job_of_somebody_else_keeps_a_run_from_being_cancelled(slurm: StandIn, spec: JobSpec) -> None:
+    slurm.does("scancel", 'echo "$*" >asked')
+    executor = slurm.executor()
+    await executor.start(spec)
+
+    await executor.stop(spec.run_id, timedelta(seconds=1))
+
+    assert (slurm.folder / "asked").read_text() == f"--user={getpwuid(os.geteuid()).pw_name} --name=gtm-{spec.run_id}\n"
+
+
+async def test_a_folder_that_cannot_be_written_to_keeps_nothing_from_being_cancelled_or_settled(
+    slurm: StandIn, spec: JobSpec
+) -> None:
+    """Its disk is full, or its owner has closed it. Here it is no folder at all: root could write to any."""
+    executor = slurm.executor()
+    other = make_spec(num_gpus=1, slots=[])
+    await executor.start(spec)
+    await executor.start(other)
+    (slurm.folder / "logs").rename(slurm.folder / "away")
+    (slurm.folder / "logs").touch()
+
+    with pytest.raises(CommandTrouble, match="cancelled in Slurm"):
+        await executor.stop(spec.run_id, timedelta(seconds=1))
+    assert slurm.calls("scancel") == 1
+
+    me = os.geteuid()
+    (slurm.folder / "queue").write_text(
+        f"{me}|7|gtm-{spec.run_id}|CANCELLED|100|100||0||None|\n{me}|8|gtm-{other.run_id}|RUNNING|100|900|n1|0||None|\n"
+    )
+    seen = await executor.poll([spec.run_id, other.run_id])
+
+    assert (seen[spec.run_id].state, seen[other.run_id].state) == (RunState.ENDED, RunState.RUNNING)
+
+
+async def adopted(slurm: StandIn, spec: JobSpec) -> SlurmExecutor:
+    executor = slurm.executor()
+    await executor.adopt([spec])
+    return executor
+
+
+def accounts_with(row: str) -> str:
+    """An `sacct` that writes this row with the delimiter that it is told."""
+    return (
+        f"""delimiter=$(echo "$*" | sed 's/.*--delimiter=\\([^ ]*\\).*/\\1/'); echo '{row}' | sed "s/|/$delimiter/g\""""
+    )
