@@ -108,12 +108,12 @@ def leftovers(directory: Path) -> set[ProcessIdentity]:
 
 def kill_leftovers(directory: Path, patience_seconds: float) -> bool:
     """SIGKILL to all that is left of a run whose wrapper is dead, until nothing is; false if something survives."""
-    cgroups, session = _cgroups(directory), _session(directory)
+    cgroups = _cgroups(directory)
     give_up_at = time.monotonic() + patience_seconds
     while True:
         for cgroup in cgroups:
             wrapper.kill_cgroup(cgroup)
-        left = processes_of(UUID(directory.name), cgroups, session)
+        left = leftovers(directory)
         if not left:
             break
         for process in left:

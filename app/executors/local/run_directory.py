@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 FOR_US_ALONE = 0o700
 FOR_OTHERS_TO_PASS_THROUGH = 0o711
@@ -32,10 +31,6 @@ class RunDirectory:
     """One run's directory, which may not exist. All paths follow from the run's id; nothing a user wrote is in them."""
 
     path: Path
-
-    @classmethod
-    def of(cls, runs: Path, run_id: UUID) -> "RunDirectory":
-        return cls(runs / str(run_id))
 
     @property
     def work(self) -> Path:
@@ -120,11 +115,17 @@ class RunDirectory:
         return (self.path / "evidence.json").exists() or (self.path / "verdict.json").exists()
 
     def ask_to_stop(self, grace: timedelta) -> None:
-        """Leave the wish where every wrapper of this run finds it. A wish that is there already stays as it is."""
-        self._write("stop", {"grace_seconds": grace.total_seconds()}, unless_there=True)
+        """Leave the wish where every wrapper of this run finds it. A wish that is there already stays as it is.
 
-    def is_to_stop(self) -> bool:
-        return (self.path / "stop").exists()
+        On a full disk there may be room for no more than a name, which is a wish as well, for the grace of `spec.json`.
+        """
+        try:
+            self._write("stop", {"grace_seconds": grace.total_seconds()}, unless_there=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.is_described():
+                raise
+            with suppress(FileExistsError):
+                (self.path / "stop").hardlink_to(self.path / "spec.json")
 
     def is_held(self) -> bool:
         """Whether the run's wrapper lives: it holds the lock as long as it does."""

@@ -28,7 +28,7 @@ from app.executors.local.processes import processes_of
 from app.executors.local.run_directory import RunDirectory
 from app.executors.local.spec import LocalOptions
 from tests.executors.engines import make_spec
-from tests.executors.local.runs import other_user, runs_directory
+from tests.executors.local.runs import end_all, other_user, runs_directory
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -329,6 +329,32 @@ def full_disk(runs: Path) -> Iterator[Path]:
 async def test_a_full_disk_refuses_a_launch_in_a_sentence(full_disk: Path) -> None:
     with pytest.raises(LaunchError, match=r"^The run's directory could not be written: No space left on device\.$"):
         await make_executor(full_disk).start(spec_of("echo begun"))
+
+
+@pytest.fixture
+def small_disk(runs: Path) -> Iterator[Path]:
+    place = runs / "small"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=711", "tmpfs", place], check=False).returncode:
+        pytest.skip("no small file system can be mounted here")
+    yield place
+    end_all(place)
+    subprocess.run(["umount", place], check=True)
+
+
+async def test_a_job_that_fills_the_disk_can_be_stopped(small_disk: Path) -> None:
+    executor = make_executor(small_disk)
+    spec = spec_of("echo begun; cat /dev/zero > all; touch full; sleep 600")
+    await begun(executor, spec)
+    work = small_disk / str(spec.run_id) / "work"
+
+    async def is_full() -> bool:
+        return (work / "full").exists()
+
+    await eventually(is_full)
+    await executor.stop(spec.run_id, GRACE)
+
+    assert (await end_of(executor, spec.run_id)).signal == signal.SIGTERM
 
 
 async def test_a_log_that_was_deleted_is_missing_and_one_that_never_was_is_empty(executor: LocalExecutor) -> None:
