@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     dispatcher_tick_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     starvation_limit_hours: Annotated[float, Field(ge=0)] = 24
 
-    executor: Annotated[str, Field(pattern="^(simulated|local|slurm)$")] = "simulated"
+    executor: Literal["simulated", "local", "slurm"] = "simulated"
     simulation_speedup: Annotated[float, Field(gt=0, le=1_000_000)] = 360
     simulation_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     simulated_fleet: str = "node1=A100x8,node2=V100x4,node3=T4x4"

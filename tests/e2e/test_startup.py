@@ -84,6 +84,13 @@ def test_production_without_a_secret_does_not_start(tmp_path: Path) -> None:
     ]
 
 
+def test_a_misspelt_engine_is_told_which_ones_there_are(tmp_path: Path) -> None:
+    refused = start_and_fail(tmp_path, EXECUTOR="lokal")
+    assert refused.stderr.splitlines() == [
+        "gpu-task-manager cannot start: EXECUTOR: Input should be 'simulated', 'local' or 'slurm'"
+    ]
+
+
 def test_a_database_that_refuses_ends_the_start_with_one_line(tmp_path: Path, server_url: str) -> None:
     nowhere = (
         server_url.replace("/postgres", "/gtm_nowhere", 1) if "/postgres?" in server_url else server_url + "_nowhere"
