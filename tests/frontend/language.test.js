@@ -42,6 +42,8 @@ test("one is told from many, also where it is rounded to one", () => {
   assert.equal(en.hours(0.999), "1 GPU-hour");
   assert.equal(en.hours(2), "2 GPU-hours");
   assert.equal(en.hours(0), "0 GPU-hours");
+  assert.equal(en.hours(1 / 3600), "less than 0.01 GPU-hours");
+  assert.equal(en.hours(0.005), "0.01 GPU-hours");
   assert.equal(fa.hours(2), "۲ ساعت GPU");
 });
 

@@ -61,7 +61,10 @@ export function createLanguage(code, sentences, timeZone) {
     signedNumber: (/** @type {number} */ value) => signed().format(value),
     typedNumber: (/** @type {number} */ value) => plain().format(value),
     percent: (/** @type {number} */ share) => percents().format(share),
-    hours: (/** @type {number} */ count) => t("unit.gpu_hours", { count: Math.round(count * 100) / 100 }),
+    hours: (/** @type {number} */ count) =>
+      count > 0 && count < 0.005
+        ? t("unit.gpu_hours_under", { least: 0.01 })
+        : t("unit.gpu_hours", { count: Math.round(count * 100) / 100 }),
     bytes,
     duration,
     date: (/** @type {string | Date} */ moment) => days().format(new Date(moment)),
