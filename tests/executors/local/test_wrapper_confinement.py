@@ -125,6 +125,14 @@ def test_a_job_of_another_user_cannot_touch_what_the_service_keeps(make_run: Mak
     assert run.printed() == b"kept\n"
 
 
+def test_when_the_machine_is_out_of_memory_a_job_is_killed_before_its_wrapper(make_run: MakeRun) -> None:
+    run = make_run("cat /proc/self/oom_score_adj; sleep 60")
+    run.waits_for(b"\n")
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    assert int(Path(f"/proc/{run.wrapper}/oom_score_adj").read_text()) == ours
+    assert int(run.printed()) == max(ours, wrapper.OOM_SCORE)
+
+
 @needs_root
 def test_a_job_can_open_its_own_output_by_name(make_run: MakeRun) -> None:
     run = make_run("echo out > /dev/stdout; echo err > /dev/stderr", **AS_NOBODY)
