@@ -20,10 +20,11 @@ from pwd import getpwnam, getpwuid, struct_passwd
 from time import monotonic
 
 from app.domain.execution import LaunchError
-from app.executors.slurm.commands import CommandRunner, CommandTrouble
+from app.executors.slurm.commands import CommandFailed, CommandRunner
 
 _LOGIN = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 FIRST_PERSON_UID = 1000
+NOBODYS_UID = 65_534
 CHECK_HOLDS_SECONDS = 300.0
 
 
@@ -49,7 +50,8 @@ def account_of(owner_email: str, logins: Mapping[str, str]) -> struct_passwd:
         account = getpwnam(login)
     except KeyError:
         raise LaunchError(f"There is no Slurm user {login}; an admin has to name yours in SLURM_USERS.") from None
-    if account.pw_uid == 0 or (account.pw_uid < FIRST_PERSON_UID and owner_email not in logins):
+    is_a_persons = account.pw_uid >= FIRST_PERSON_UID and account.pw_uid != NOBODYS_UID
+    if account.pw_uid in {0, os.geteuid()} or not (is_a_persons or owner_email in logins):
         raise LaunchError(f"The account {login} belongs to the system; jobs do not run as it.")
     return account
 
@@ -67,12 +69,13 @@ class Sudo:
 
         Raises:
             LaunchError: sudo does not allow it.
+            CommandTrouble: sudo cannot be asked.
         """
         if self._allowed_until.get(login, 0.0) > monotonic():
             return
         try:
             await self.runner.ask(["sudo", "-n", "-l", "-u", login, self.sbatch])
-        except CommandTrouble as error:
+        except CommandFailed as error:
             raise LaunchError(
                 f"This service is not allowed to submit jobs as {login}; an admin has to let it."
             ) from error

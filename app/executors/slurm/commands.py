@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,12 +49,12 @@ class CommandRunner:
         """The output of a command, whatever its exit code is.
 
         The whole input is in a file before the command begins: should this process be killed meanwhile, no command
-        reads the half of it.
+        reads the half of it. Files in memory cannot meet a full disk, which would make a list of jobs a shorter one.
 
         Raises:
             CommandTrouble: it could not be begun, took too long, or wrote more than anybody could want.
         """
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        with _file("input") as given, _file("output") as out, _file("errors") as errors:
             given.write(stdin)
             given.seek(0)
             try:
@@ -122,6 +121,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), timeout=5)
+
+
+def _file(name: str) -> BinaryIO:
+    return os.fdopen(os.memfd_create(name), "w+b")
 
 
 def _read(file: BinaryIO) -> str:

@@ -58,7 +58,8 @@ LONGEST_LOOK_INTERVAL_SECONDS = 15.0
 SHARE_OF_TIME_LOOKING = 0.1
 """A `squeue` that takes long burdens a controller which many people use: it is not asked again before this allows."""
 LARGEST_JSON_BYTES = 4 * 2**20
-"""Beyond that (a thousand jobs in the cluster) `squeue` is asked for text, which does not tell the GPUs' indexes."""
+"""Beyond that (a thousand jobs in the cluster) `squeue` is asked for text, which does not tell the GPUs' indexes: to
+read so much JSON would hold up everybody."""
 TEXT_FOR_SECONDS = 600.0
 ANSWERED_WITHIN_SECONDS = 10.0
 """What a dead `sbatch` sent is in Slurm's queue by then, or never will be; Slurm's own MessageTimeout."""
@@ -117,6 +118,7 @@ class SlurmExecutor:
         self._look_lock = asyncio.Lock()
         self._accounts_lock = asyncio.Lock()
         self._last_look: _Look | None = None
+        self._failed_look: tuple[float, str] | None = None
         self._look_interval = SHORTEST_LOOK_INTERVAL_SECONDS
         self._text_until = 0.0
         self._no_accounts_until = 0.0
@@ -261,6 +263,7 @@ class SlurmExecutor:
     async def _refuse(self, run_id: UUID, login: str | None, words: str) -> None:
         """Slurm keeps a record of some jobs that it refused. They never run, and the link makes sure of it."""
         await asyncio.to_thread(self._files.forbid, run_id, login)
+        self._answered_at.pop(run_id, None)
         self._refused[run_id] = f"Slurm refused the job: {words}."
         if len(self._refused) > MOST_REFUSALS:
             del self._refused[next(iter(self._refused))]
@@ -439,7 +442,7 @@ class SlurmExecutor:
     async def _has_just_ended(self, run_id: UUID) -> bool:
         """Whether a run that prints nothing more is over; asked by whoever reads to the end of a log."""
         try:
-            look = await self._look(not_older_than=monotonic() - LOG_LOOK_INTERVAL_SECONDS)
+            look = await self._look(not_older_than=monotonic() - max(LOG_LOOK_INTERVAL_SECONDS, self._look_interval))
         except (CommandTrouble, queue.NotUnderstood):
             return False
         job = await self._job_of(run_id, look.jobs.get(run_id, ()))
@@ -477,10 +480,18 @@ class SlurmExecutor:
         return self._locks.setdefault(run_id, asyncio.Lock())
 
     async def _look(self, *, not_older_than: float) -> _Look:
+        """Who waited while `squeue` gave no answer is told so, and does not ask in vain after all the others."""
+        asked_at = monotonic()
         async with self._look_lock:
+            if self._failed_look is not None and self._failed_look[0] >= asked_at:
+                raise CommandTrouble(self._failed_look[1])
             if self._last_look is None or self._last_look.began_at < not_older_than:
                 began_at, at = monotonic(), self._clock()
-                jobs = await self._read_queue()
+                try:
+                    jobs = await self._read_queue()
+                except (CommandTrouble, queue.NotUnderstood) as error:
+                    self._failed_look = monotonic(), str(error)
+                    raise
                 self._last_look = _Look(began_at, at, by_run(jobs))
                 took = monotonic() - began_at
                 allowed = max(SHORTEST_LOOK_INTERVAL_SECONDS, took / SHARE_OF_TIME_LOOKING)
@@ -492,13 +503,11 @@ class SlurmExecutor:
         if monotonic() >= self._text_until:
             try:
                 output = await self._runner.ask([squeue, *queue.JSON_ARGUMENTS])
-                jobs = queue.parse_json(output)
+                if len(output) <= LARGEST_JSON_BYTES:
+                    return queue.parse_json(output)
+                trouble = f"it tells {len(output)} characters"
             except (CommandFailed, queue.NotUnderstood) as error:
                 trouble = str(error)
-            else:
-                if len(output) > LARGEST_JSON_BYTES:
-                    self._text_until = monotonic() + TEXT_FOR_SECONDS
-                return jobs
             jobs = queue.parse_text(await self._runner.ask([squeue, *queue.TEXT_ARGUMENTS]))
             self._text_until = monotonic() + TEXT_FOR_SECONDS
             log.warning("squeue --json is of no use here; reading text", trouble=trouble)

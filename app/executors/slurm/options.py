@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -85,7 +86,7 @@ def read_choice(setting: str, text: str) -> Choice:
     if text.strip() and "=" not in text and "," not in text:
         return Choice({"*": _name(setting, text.strip())})
     pairs = _pairs(setting, text, "write one name for all, or pairs as in a100=gpu,*=old")
-    return Choice({key: _name(setting, value) for key, value in pairs.items()})
+    return Choice({key.lower() if "@" in key else key: _name(setting, value) for key, value in pairs.items()})
 
 
 def read_logins(text: str) -> Mapping[str, str]:
@@ -132,4 +133,6 @@ def _log_dir(path: Path | None) -> Path:
         raise ConfigurationError(f"SLURM_LOG_DIR: there is no folder {path}; make it, or mount the one that is shared")
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigurationError(f"SLURM_LOG_DIR: this user cannot write to {path}")
+    if path.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+        raise ConfigurationError(f"SLURM_LOG_DIR: everybody can replace what is noted in {path}; chmod o-w it")
     return path

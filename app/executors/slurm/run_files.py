@@ -11,7 +11,8 @@ read logs and make links while no other user can do either. Root makes these fol
 
     install -d -o sara -g gtm -m 2770 /shared/gtm/sara
 
-Nothing here is ever named by what a person wrote, and no link is followed.
+Nothing here is ever named by what a person wrote, and no link is followed. A log has to be a file of its user: another
+name (hard link) for a file of somebody else, which this service may read and that user may not, is none.
 """
 
 import errno
@@ -124,7 +125,8 @@ class RunFiles:
             raise LogUnavailable(str(path)) from error
         try:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            is_of_the_user = login is None or status.st_uid == path.parent.lstat().st_uid
+            if not stat.S_ISREG(status.st_mode) or not is_of_the_user:
                 raise LogUnavailable(str(path))
             data = os.pread(descriptor, limit, offset) if offset < status.st_size else b""
         except OSError as error:

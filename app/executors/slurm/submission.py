@@ -24,6 +24,7 @@ from app.executors.slurm.gres import UNTYPED
 from app.executors.slurm.job import name_of
 
 _NAME_OF_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 REFUSED_AS_SECOND = "The command was not run: it was begun before, or cancelled, or this folder cannot be written to."
 
 _TEMPLATE = """\
@@ -36,11 +37,11 @@ if ! /bin/ln -s -- "$me" "$began" 2>/dev/null && [ "$(/bin/readlink -- "$began")
     /bin/ln -s -- "$me" {refused} 2>/dev/null
     echo {words} >&2
     kill -TERM $$
+    exit 143
 fi
-unset {unset}
+unset began me once {unset}
 export PATH=/usr/local/bin:/usr/bin:/bin HOME=~ USER="$SLURM_JOB_USER" LOGNAME="$SLURM_JOB_USER"
 {variables}
-unset began me once
 exec /bin/bash -l -c {command}
 }}
 """
@@ -63,7 +64,7 @@ class Placing:
 def options(
     spec: JobSpec, placing: Placing, *, log_path: Path, home: str, largest_node: int | None, work_dir: str | None = None
 ) -> list[str]:
-    """The arguments of `sbatch`.
+    """The arguments of `sbatch`. Everybody on the cluster can read them, so they name nobody.
 
     Raises:
         LaunchError: no cluster has such a type of GPU.
@@ -86,7 +87,7 @@ def options(
         "--open-mode=append",
         "--input=/dev/null",
         f"--chdir={work_dir or home}",
-        f"--comment=job {spec.job_id} of {spec.owner_email}",
+        f"--comment=job {spec.job_id}",
         *(f"--{wish}={value}" for wish, value in wishes.items() if value),
     ]
 
@@ -104,7 +105,7 @@ def script(spec: JobSpec, *, began_path: Path, refused_path: Path) -> bytes:
     """The batch script. `exec` makes the command the process that Slurm signals and whose end it tells.
 
     Raises:
-        LaunchError: no shell can be given such a command.
+        LaunchError: no shell can be given such a command, or such a variable.
     """
     variables = {
         **spec.environment,
@@ -116,6 +117,8 @@ def script(spec: JobSpec, *, began_path: Path, refused_path: Path) -> bytes:
     }
     if any("\0" in text for text in (spec.command, *variables.values())):
         raise LaunchError("The command or a variable contains a NUL character, which no shell can take.")
+    if strange := [name for name in variables if not _NAME_OF_VARIABLE.fullmatch(name)]:
+        raise LaunchError(f"No shell has a variable with the name {strange[0]!r}.")
     return _TEMPLATE.format(
         began=quote(str(began_path)),
         refused=quote(str(refused_path)),

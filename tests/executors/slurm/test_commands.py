@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,6 +34,12 @@ async def test_output_errors_exit_code_and_input_are_passed() -> None:
     )
 
     assert (output.text, output.error_text, output.exit_code) == ("سلام\n0027\n", "oh\n", 3)
+
+
+async def test_a_disk_without_room_makes_no_answer_a_shorter_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+
+    assert await CommandRunner(LATER).ask(["seq", "3"]) == "1\n2\n3\n"
 
 
 async def test_a_question_that_fails_tells_why() -> None:

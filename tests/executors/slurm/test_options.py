@@ -1,11 +1,14 @@
+from datetime import timedelta
 from pathlib import Path
+from pwd import getpwnam
 from typing import Any
 
 import pytest
 
 from app.core.config import ConfigurationError, Settings
 from app.domain.execution import LaunchError
-from app.executors.slurm.accounts import account_of, home_of, login_of
+from app.executors.slurm.accounts import Sudo, account_of, home_of, login_of
+from app.executors.slurm.commands import CommandRunner, CommandTrouble
 from app.executors.slurm.options import SlurmOptions, read_choice, read_logins, read_options
 from app.executors.slurm.submission import Placing
 
@@ -32,7 +35,7 @@ def test_settings_become_options(commands: Path, tmp_path: Path) -> None:
     options = read(
         tmp_path,
         slurm_partition="a100=gpu,*=old",
-        slurm_account="sara@example.org=physics",
+        slurm_account="Sara@example.org=physics",
         slurm_qos="normal",
         slurm_submit_as="user",
         slurm_users="Sara@example.org=sara",
@@ -85,6 +88,15 @@ def test_a_folder_for_logs_that_cannot_be_used_is_refused(log_dir: str | None, p
         read(None if log_dir is None else Path(log_dir))
 
 
+@pytest.mark.usefixtures("commands")
+def test_a_folder_for_logs_that_everybody_can_change_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs").chmod(0o777)
+
+    with pytest.raises(ConfigurationError, match=r"^SLURM_LOG_DIR: everybody can replace .*chmod o-w"):
+        read(tmp_path / "logs")
+
+
 def test_a_machine_without_slurm_is_told_what_it_lacks(commands: Path, tmp_path: Path) -> None:
     (commands / "sacct").unlink()
     assert read(tmp_path).commands.sacct is None
@@ -109,6 +121,7 @@ def test_owners_are_found_by_the_settings_or_by_their_address() -> None:
         ("nobody-has-this-name@example.org", "There is no Slurm user nobody-has-this-name"),
         ("root@example.org", "The account root belongs to the system"),
         ("daemon@example.org", "The account daemon belongs to the system"),
+        ("nobody@example.org", "The account nobody belongs to the system"),
     ],
 )
 def test_jobs_run_as_no_account_that_is_missing_or_the_systems(email: str, problem: str) -> None:
@@ -120,6 +133,24 @@ def test_an_account_of_the_system_can_be_meant_but_never_root() -> None:
     assert account_of("boss@example.org", {"boss@example.org": "daemon"}).pw_name == "daemon"
     with pytest.raises(LaunchError, match="belongs to the system"):
         account_of("boss@example.org", {"boss@example.org": "root"})
+
+
+def test_no_job_of_an_owner_runs_as_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: getpwnam("daemon").pw_uid)
+
+    with pytest.raises(LaunchError, match="belongs to the system"):
+        account_of("boss@example.org", {"boss@example.org": "daemon"})
+
+
+@pytest.mark.anyio
+async def test_only_an_answer_of_sudo_forbids_a_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    sudo = tmp_path / "sudo"
+    for does, error in (("sleep 60", CommandTrouble), ("exit 1", LaunchError)):
+        sudo.write_text(f"#!/bin/sh\n{does}\n")
+        sudo.chmod(0o755)
+        with pytest.raises(error):
+            await Sudo(CommandRunner(timedelta(seconds=0.3)), "/usr/bin/sbatch").check("sara")
 
 
 def test_an_account_without_a_home_begins_in_tmp() -> None:

@@ -71,6 +71,21 @@ def test_a_log_that_is_a_link_a_pipe_or_a_folder_is_out_of_reach(files: RunFiles
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for two users")
+def test_another_name_for_somebody_elses_file_is_no_log(files: RunFiles, tmp_path: Path) -> None:
+    (tmp_path / "sara").mkdir()
+    os.chown(tmp_path / "sara", 54321, -1)
+    path = files.log_path(RUN, "sara")
+    (tmp_path / "secret").write_text("canary")
+    path.hardlink_to(tmp_path / "secret")
+
+    with pytest.raises(LogUnavailable):
+        files.read_log(RUN, "sara", 0, 10, complete=True)
+
+    os.chown(path, 54321, -1)
+    assert files.read_log(RUN, "sara", 0, 10, complete=True) is not None
+
+
 def test_the_folder_of_a_user_has_to_be_theirs_and_closed(files: RunFiles, tmp_path: Path) -> None:
     me = getpwuid(os.geteuid())
     account = struct_passwd(("sara", "x", me.pw_uid, me.pw_gid, "", "/home/sara", "/bin/bash"))

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_all_options_stand_on_the_command_line() -> None:
     assert f"--job-name=gtm-{spec.run_id}" in asked
     assert {"--gres=gpu:a100:2", "--nodes=1", "--time=90", "--output=/shared/logs/run.log"} <= set(asked)
     assert {"--partition=gpu", "--account=physics", "--qos=long", "--chdir=/home/sara"} <= set(asked)
-    assert not any("python" in word or spec.name in word for word in asked)
+    assert not any("python" in word or spec.name in word or "sara@" in word for word in asked)
 
 
 def test_what_is_not_chosen_is_left_to_slurm() -> None:
@@ -99,6 +100,22 @@ def test_nul_is_refused() -> None:
             script(spec, began_path=Path("/b"), refused_path=Path("/r"))
 
 
+@pytest.mark.parametrize("name", ["A B", "A;touch x", "", "1A", "A$(id)", "A\n"])
+def test_a_variable_whose_name_is_more_than_a_name_is_refused(name: str) -> None:
+    spec = replace(make_spec(), environment={name: "x"})
+
+    with pytest.raises(LaunchError, match="No shell has a variable"):
+        script(spec, began_path=Path("/b"), refused_path=Path("/r"))
+
+
+def test_variables_may_have_the_names_that_the_script_uses_itself(tmp_path: Path) -> None:
+    spec = replace(make_spec(), environment={"began": "1", "me": "2", "once": "3"})
+
+    seen = given_to_bash(tmp_path, spec)
+
+    assert (seen["began"], seen["me"], seen["once"]) == ("1", "2", "3")
+
+
 def test_the_command_finds_what_it_is_told_and_nothing_of_who_submitted_it(tmp_path: Path) -> None:
     spec = make_spec(data_location="/data/set 1")
 
@@ -124,12 +141,13 @@ def test_the_first_job_begins_a_run_and_no_other_does(tmp_path: Path) -> None:
     assert parse_began(str((tmp_path / "refused").readlink())) == Began("7", "n1:0,1")
 
 
-def test_a_run_that_was_forbidden_never_begins(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("prefix", "code"), [([], -15), (["env", "--ignore-signal=TERM"], 143)])
+def test_a_run_that_was_forbidden_never_begins(tmp_path: Path, prefix: list[str], code: int) -> None:
     (tmp_path / "began").symlink_to(NEVER)
 
-    ended = run_script(tmp_path, make_spec(f"touch {tmp_path}/ran"))
+    ended = run_script(tmp_path, make_spec(f"touch {tmp_path}/ran"), prefix=prefix)
 
-    assert ended.returncode == -15
+    assert ended.returncode == code
     assert "was not run" in ended.stderr
     assert not (tmp_path / "ran").exists()
 
@@ -209,12 +227,12 @@ def test_a_refusal_is_told_from_trouble(output: str, words: str | None) -> None:
 
 
 def run_script(
-    folder: Path, spec: JobSpec, *, job_id: str = "7", **environment: str
+    folder: Path, spec: JobSpec, *, job_id: str = "7", prefix: Sequence[str] = (), **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     text = script(spec, began_path=folder / "began", refused_path=folder / "refused")
     slurm = {"SLURM_JOB_ID": job_id, "SLURMD_NODENAME": "n1", "SLURM_JOB_GPUS": "0,1", "SLURM_JOB_USER": "sara"}
     return subprocess.run(
-        ["bash", "--norc", "-s"],
+        [*prefix, "bash", "--norc", "-s"],
         input=text.decode(),
         env={"PATH": os.environ["PATH"], "SLURM_CONF": "/etc/slurm/other.conf", **slurm, **environment},
         capture_output=True,

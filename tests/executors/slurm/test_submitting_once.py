@@ -1,6 +1,9 @@
 """What becomes of a run when `sbatch` cannot be believed. Slurm's commands are scripts here, its queue is a file."""
 
+import asyncio
+import json
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from pwd import getpwuid
@@ -10,7 +13,7 @@ import pytest
 from app.core.config import Settings
 from app.domain.execution import JobSpec, LaunchError, RunState
 from app.executors.slurm.commands import CommandTrouble
-from app.executors.slurm.executor import SlurmExecutor
+from app.executors.slurm.executor import LARGEST_JSON_BYTES, SlurmExecutor
 from app.executors.slurm.options import read_options
 from tests.executors.engines import MovableClock, make_spec
 
@@ -253,6 +256,54 @@ async def test_a_folder_that_cannot_be_written_to_keeps_nothing_from_being_cance
     seen = await executor.poll([spec.run_id, other.run_id])
 
     assert (seen[spec.run_id].state, seen[other.run_id].state) == (RunState.ENDED, RunState.RUNNING)
+
+
+async def test_whoever_waits_for_a_queue_that_gives_no_answer_shares_one_attempt(slurm: StandIn, spec: JobSpec) -> None:
+    """Else everybody who reads a log would ask again after all the others, and the dispatcher last."""
+    executor = slurm.executor()
+    await executor.start(spec)
+    slurm.does("squeue", "sleep 0.3; exit 1")
+
+    polls = await asyncio.gather(*(executor.poll([spec.run_id]) for _ in range(10)), return_exceptions=True)
+
+    assert all(isinstance(answer, CommandTrouble) for answer in polls)
+    assert slurm.calls("squeue") == 2  # the one attempt asks for JSON, and for text
+
+
+async def test_more_json_than_can_be_read_in_passing_is_not_read(slurm: StandIn, spec: JobSpec) -> None:
+    executor = slurm.executor()
+    await executor.start(spec)
+    much = f"head -c {LARGEST_JSON_BYTES + 1} /dev/zero | tr '\\0' ' '; echo '{{\"jobs\": []}}'"
+    slurm.does("squeue", f'case "$*" in *--json*) {much};; *) cat queue;; esac')
+
+    assert (await executor.poll([spec.run_id]))[spec.run_id].queue_reason == "Priority"
+
+
+async def test_a_refused_repetition_leaves_no_earlier_attempt_that_could_begin(slurm: StandIn, spec: JobSpec) -> None:
+    slurm.does("sbatch", "exit 1")
+    with pytest.raises(CommandTrouble):
+        await slurm.executor().start(spec)
+    slurm.clock.advance(LONG_ENOUGH)
+
+    with pytest.raises(LaunchError, match="No shell"):
+        await slurm.executor().start(replace(spec, environment={"no name": ""}))
+
+    assert (slurm.folder / "logs" / f"{spec.run_id}.began").readlink() == Path("never")
+
+
+async def test_an_attempt_in_another_users_name_is_forbidden_before_the_next(slurm: StandIn, spec: JobSpec) -> None:
+    """The settings were changed meanwhile: each attempt has a link of its own, in the folder of its user."""
+    logs = slurm.folder / "logs"
+    (logs / "sara").mkdir()
+    note = {"at": slurm.clock().timestamp(), "login": "sara", "uid": os.geteuid() + 1}
+    (logs / f"{spec.run_id}.submitted").write_text(json.dumps(note))
+    slurm.clock.advance(LONG_ENOUGH)
+
+    await slurm.executor().start(spec)
+
+    assert (logs / "sara" / f"{spec.run_id}.began").readlink() == Path("never")
+    assert not (logs / f"{spec.run_id}.began").is_symlink()
+    assert slurm.calls("sbatch") == 1
 
 
 async def adopted(slurm: StandIn, spec: JobSpec) -> SlurmExecutor:
