@@ -1,6 +1,7 @@
 """What the local engine does beyond the contract: what it reads in run directories, and what it makes of trouble."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -273,6 +274,34 @@ async def test_a_run_with_processes_that_cannot_be_killed_is_lost_and_not_proved
 
     assert ended.reason is EndReason.EXITED
     await eventually(lambda: executor.proved_gone([spec.run_id]))
+
+
+async def test_a_run_is_not_proved_gone_while_a_wrapper_may_be_about_to_begin_it(
+    executor: LocalExecutor, runs: Path
+) -> None:
+    spec = spec_of("echo begun")
+    await executor.stop(spec.run_id, GRACE)
+    with (runs / str(spec.run_id) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert list(await executor.proved_gone([spec.run_id])) == []
+
+    assert list(await executor.proved_gone([spec.run_id])) == [spec.run_id]
+
+
+async def test_to_stop_a_run_that_lost_its_wrapper_clears_it_up_though_nobody_looks(
+    executor: LocalExecutor, runs: Path
+) -> None:
+    spec = spec_of("setsid sleep 600 & echo begun; sleep 600")
+    await begun(executor, spec)
+    kill_wrapper(runs, spec)
+    directory = RunDirectory(runs / str(spec.run_id))
+
+    async def is_cleared_up() -> bool:
+        await executor.stop(spec.run_id, GRACE)
+        return directory.verdict() is not None
+
+    await eventually(is_cleared_up)
+    assert processes_of(spec.run_id) == set()
 
 
 async def test_survivors_that_can_be_killed_after_all_change_nothing_of_the_end(

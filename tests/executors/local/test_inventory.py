@@ -76,6 +76,25 @@ async def test_a_run_does_not_contend_for_its_own_gpu_but_for_any_other(
         await process.wait()
 
 
+async def test_a_lost_run_is_not_proved_gone_while_its_gpu_is_in_use_or_out_of_reach(
+    driver: FakeDriver, executor: LocalExecutor, tmp_path: Path
+) -> None:
+    run_id = uuid4()
+    own, _ = [gpu.slot for gpu in await executor.inventory()]
+    directory = RunDirectory(tmp_path / str(run_id))
+    directory.make(for_others=False)
+    directory.write_spec({"slots": [[own.node, own.index, own.uuid]]})
+    directory.write_verdict({"gone": True, "at": 0})
+
+    for trouble in ({"pid": os.getpid()}, {"fault": 15}):
+        driver.set(0, **trouble)
+        assert list(await executor.proved_gone([run_id])) == []
+        driver.gpus[0] = FakeGpu()
+
+    driver.set(1, pid=os.getpid())
+    assert list(await executor.proved_gone([run_id])) == [run_id]
+
+
 async def test_a_gpu_that_falls_off_the_bus_is_offline_until_it_is_back(
     driver: FakeDriver, executor: LocalExecutor
 ) -> None:
@@ -103,9 +122,11 @@ async def test_a_driver_that_hangs_takes_its_gpus_out_of_reach_and_holds_up_noth
     monkeypatch.setattr(local_executor, "DRIVER_PATIENCE_SECONDS", 0.2)
     before = await executor.inventory()
     driver.hang.touch()
+    assert {gpu.offline_reason for gpu in await executor.inventory()} == {DRIVER_IS_SILENT}
 
+    monkeypatch.setattr(local_executor, "DRIVER_PATIENCE_SECONDS", 60)
     for _ in range(3):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(5):  # whoever asks now does not wait for it
             assert {gpu.offline_reason for gpu in await executor.inventory()} == {DRIVER_IS_SILENT}
             assert await executor.poll([uuid4()]) == {}
 
