@@ -4,12 +4,14 @@ What sudo has to allow for that, where the service runs as `gtm` and nothing mor
 
     Cmnd_Alias GTM_SLURM = /usr/bin/sbatch, /usr/bin/scancel
     Runas_Alias GTM_USERS = %slurm-users
-    Defaults!GTM_SLURM env_keep += "SLURM_CONF SLURM_TIME_FORMAT", !requiretty, !use_pty
+    Defaults!GTM_SLURM !requiretty, !use_pty
     gtm ALL = (GTM_USERS) NOPASSWD: GTM_SLURM
 
 This lets the service do as these users whatever they can do themselves in a job, which is its purpose; keep root and
-system accounts out of that group. `squeue`, `sacct` and `sinfo` are run by the service as itself: where Slurm hides
-jobs from others (PrivateData), it needs to be an operator there.
+system accounts out of that group. Where slurm.conf is not where Slurm looks by itself, SLURM_CONF has to be kept, too
+(env_keep): then it also lets the service do so on this machine, by the plugins that such a file names. `squeue`,
+`sacct` and `sinfo` are run by the service as itself: where Slurm hides jobs from others (PrivateData), it needs to be
+an operator there.
 """
 
 import os
@@ -26,6 +28,7 @@ _LOGIN = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 FIRST_PERSON_UID = 1000
 NOBODYS_UID = 65_534
 CHECK_HOLDS_SECONDS = 300.0
+ALL_OF_A_DOMAIN = "*"
 
 
 def is_login(text: str) -> bool:
@@ -33,8 +36,20 @@ def is_login(text: str) -> bool:
 
 
 def login_of(owner_email: str, logins: Mapping[str, str]) -> str:
-    """The Slurm user of this owner: as it is written in the settings, else what stands before the @."""
-    return logins.get(owner_email) or owner_email.partition("@")[0]
+    """The Slurm user of this owner: as it is written in the settings, else what stands before the @.
+
+    Nobody proves that an address is theirs, and `sara` can be had in any domain. So the settings can name the domains
+    that this holds in (`*@example.org=*`).
+
+    Raises:
+        LaunchError: it does not hold in this one.
+    """
+    if login := logins.get(owner_email):
+        return login
+    local_part, _, domain = owner_email.rpartition("@")
+    if ALL_OF_A_DOMAIN in logins.values() and logins.get(f"*@{domain}") != ALL_OF_A_DOMAIN:
+        raise LaunchError(f"Addresses of {domain} have no Slurm users; an admin has to name yours in SLURM_USERS.")
+    return local_part
 
 
 def account_of(owner_email: str, logins: Mapping[str, str]) -> struct_passwd:

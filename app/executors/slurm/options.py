@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from app.core.config import ConfigurationError, Settings
-from app.executors.slurm.accounts import is_login
+from app.executors.slurm.accounts import ALL_OF_A_DOMAIN, is_login
 from app.executors.slurm.submission import Placing
 
 _UNSPEAKABLE = frozenset("%\\\n\r\0")
@@ -90,11 +90,12 @@ def read_choice(setting: str, text: str) -> Choice:
 
 
 def read_logins(text: str) -> Mapping[str, str]:
-    """From `sara@example.org=sara,ali@example.org=ahmadi`."""
+    """From `sara@example.org=sara,ali@example.org=ahmadi,*@example.org=*`."""
     pairs = _pairs("SLURM_USERS", text, "write pairs as in sara@example.org=sara")
     logins = {email.lower(): login for email, login in pairs.items()}
     for email, login in logins.items():
-        if not is_login(login) or "@" not in email:
+        is_readable = login == ALL_OF_A_DOMAIN if email.startswith("*@") else is_login(login)
+        if not is_readable or "@" not in email:
             raise ConfigurationError(
                 f"SLURM_USERS: cannot read {email}={login}; write pairs as in sara@example.org=sara"
             )

@@ -67,7 +67,17 @@ def test_choices_that_cannot_be_read_are_refused_with_advice(text: str, problem:
         read_choice("SLURM_PARTITION", text)
 
 
-@pytest.mark.parametrize("text", ["sara", "sara=sara@example.org", "sara@example.org=-x", "sara@example.org=a b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sara",
+        "sara=sara@example.org",
+        "sara@example.org=-x",
+        "sara@example.org=a b",
+        "sara@example.org=*",
+        "*@x.org=sara",
+    ],
+)
 def test_users_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^SLURM_USERS: cannot read"):
         read_logins(text)
@@ -111,6 +121,18 @@ def test_a_machine_without_slurm_is_told_what_it_lacks(commands: Path, tmp_path:
 def test_owners_are_found_by_the_settings_or_by_their_address() -> None:
     assert login_of("sara@example.org", {"sara@example.org": "s.ahmadi"}) == "s.ahmadi"
     assert login_of("ali@example.org", {}) == "ali"
+
+
+def test_where_domains_are_named_no_other_address_gets_a_user_by_its_local_part() -> None:
+    logins = read_logins("*@example.org=*,ali@elsewhere.org=ahmadi")
+
+    assert login_of("sara@example.org", logins) == "sara"
+    assert login_of("ali@elsewhere.org", logins) == "ahmadi"
+    for email in ("sara@elsewhere.org", "sara@mail.example.org"):
+        with pytest.raises(LaunchError, match=r"^Addresses of .* have no Slurm users; .* SLURM_USERS\.$"):
+            account_of(email, logins)
+    with pytest.raises(LaunchError, match="No Slurm user can have the name"):
+        account_of("*@example.org", logins)
 
 
 @pytest.mark.parametrize(
