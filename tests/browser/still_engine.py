@@ -1,7 +1,7 @@
 """A service whose engine does nothing, so that a test can write into the database what an engine would have told.
 
-`uvicorn tests.browser.still_engine:app`, with an external dispatcher that nobody starts. `EXECUTOR` names the engine
-that it passes for. A log is a file `JOB_ID.log` in `DATA_DIR`, or a folder of that name with what the local engine
+See `still_app.py`, to be run with an external dispatcher that nobody starts. `EXECUTOR` names the engine that it passes
+for. A log is a file `JOB_ID.log` in `DATA_DIR`, or a folder of that name with what the local engine
 keeps; without it, it is out of reach. Samples are in `JOB_ID.json`.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from app import main
 from app.core.clock import Clock
 from app.core.config import Settings
 from app.domain.execution import GpuSlot, JobSpec, LogChunk, LogUnavailable, UtilisationSample
@@ -53,7 +52,3 @@ class StillEngine:
 
 def create_still_engine(settings: Settings, clock: Clock) -> StillEngine:  # noqa: ARG001 - as `create_executor`
     return StillEngine(settings)
-
-
-main.create_executor = create_still_engine  # type: ignore[attr-defined]
-app = main.create_app()

@@ -27,7 +27,7 @@ from tests.services.desk import Desk
 pytestmark = pytest.mark.anyio
 
 SAY = words("en")
-APP = "tests.browser.still_engine:app"
+APP = "tests.browser.still_app:app"
 ENVIRONMENTS = {
     "slurm": {"EXECUTOR": "slurm", "DISPATCHER": "external", "SLURM_SUBMIT_AS": "user"},
     "local": {"EXECUTOR": "local", "DISPATCHER": "external", "LOCAL_GPUS": "2xCPU", "LOCAL_TRUST_USERS": "true"},
