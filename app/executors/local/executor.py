@@ -35,6 +35,7 @@ from app.domain.execution import (
 )
 from app.executors.local import processes, samples
 from app.executors.local.devices import Device, Devices, Reading
+from app.executors.local.driver_thread import DriverThread
 from app.executors.local.ends import end_by_evidence, end_by_verdict
 from app.executors.local.launch import WrapperBroken, launch_wrapper
 from app.executors.local.log import read as read_log
@@ -78,7 +79,7 @@ class LocalExecutor:
         self._known: Sequence[Device] = devices.list()
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-runs")
         self._launchers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-launches")
-        self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-gpus")
+        self._driver = DriverThread()
         self._driver_is_back: Future[None] | None = None
         self._starting: dict[UUID, asyncio.Future[None]] = {}
         self._running: dict[UUID, _Running] = {}

@@ -138,6 +138,37 @@ async def test_a_driver_that_hangs_takes_its_gpus_out_of_reach_and_holds_up_noth
     await eventually(is_back)
 
 
+ASKS_ONCE_AND_ENDS = """
+import asyncio, sys
+from pathlib import Path
+from app.core.clock import system_clock
+from app.executors.local import executor
+from app.executors.local.nvidia import NvidiaGpus
+from app.executors.local.spec import LocalOptions
+
+executor.DRIVER_PATIENCE_SECONDS = 0.2
+local = executor.LocalExecutor(NvidiaGpus("here"), LocalOptions(Path(sys.argv[1])), system_clock)
+Path(sys.argv[2]).touch()
+print([gpu.offline_reason for gpu in asyncio.run(local.inventory())])
+"""
+
+
+def test_a_driver_that_hangs_does_not_keep_the_service_from_ending(
+    driver: FakeDriver, fake_nvml: Path, tmp_path: Path
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", ASKS_ONCE_AND_ENDS, str(tmp_path), str(driver.hang)],
+        cwd=PROJECT,
+        env=os.environ | {"LD_LIBRARY_PATH": str(fake_nvml.parent)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert DRIVER_IS_SILENT in process.stdout
+
+
 def test_what_the_gpus_of_a_run_do_is_measured(driver: FakeDriver) -> None:
     driver.gpus = [
         FakeGpu(used_mib=1024, utilisation=87, celsius=61, milliwatts=250_500),
