@@ -11,7 +11,7 @@ from pwd import getpwuid
 import pytest
 
 from app.core.config import Settings
-from app.domain.execution import JobSpec, LaunchError, RunState
+from app.domain.execution import JobSpec, LaunchError, Observation, RunState
 from app.executors.slurm.commands import CommandTrouble
 from app.executors.slurm.executor import LARGEST_JSON_BYTES, SlurmExecutor
 from app.executors.slurm.options import read_options
@@ -304,6 +304,66 @@ async def test_an_attempt_in_another_users_name_is_forbidden_before_the_next(slu
     assert (logs / "sara" / f"{spec.run_id}.began").readlink() == Path("never")
     assert not (logs / f"{spec.run_id}.began").is_symlink()
     assert slurm.calls("sbatch") == 1
+
+
+async def test_a_run_that_is_younger_than_the_last_look_is_on_its_way(slurm: StandIn, spec: JobSpec) -> None:
+    executor, older = slurm.executor(), make_spec(num_gpus=1, slots=[])
+    await executor.start(older)
+    await executor.poll([older.run_id])
+    await executor.start(spec)
+
+    seen = await executor.poll([spec.run_id])
+
+    assert (seen[spec.run_id].state, slurm.calls("squeue")) == (RunState.STARTING, 2)  # JSON, of no use, and text
+
+
+async def test_the_end_of_a_repetition_is_not_the_end_of_the_run(slurm: StandIn, spec: JobSpec) -> None:
+    """Slurm had forgotten that the job ran, and started it once more: that one was refused by the link."""
+    executor, me = slurm.executor(), os.geteuid()
+    await executor.start(spec)
+    (slurm.folder / "logs" / f"{spec.run_id}.began").symlink_to("7 n1:0 3f")
+    (slurm.folder / "logs" / f"{spec.run_id}.refused").symlink_to("7 n1:0 a5")
+    (slurm.folder / "queue").write_text(f"{me}|7|gtm-{spec.run_id}|FAILED|100|101|n1|15|gres/gpu=1|None|\n")
+
+    assert await executor.poll([spec.run_id]) == {}
+
+
+async def test_an_end_waits_a_moment_for_the_accounts_which_measured_it(slurm: StandIn, spec: JobSpec) -> None:
+    executor, me = slurm.executor(), os.geteuid()
+    await executor.start(spec)
+    slurm.does("sacct", "true")
+    (slurm.folder / "queue").write_text(f"{me}|7|gtm-{spec.run_id}|CANCELLED|100|110|n1|15|gres/gpu=1|None|\n")
+
+    assert (await executor.poll([spec.run_id]))[spec.run_id].state is RunState.RUNNING
+
+    slurm.does("sacct", accounts_with(f"7|{me}|CANCELLED by {me}|0:0|100|114|14||n1|None|gtm-{spec.run_id}"))
+    seen = await comes_to_its_end(executor, spec)
+    assert (seen.elapsed, seen.message) == (timedelta(seconds=14), None)
+
+
+async def test_without_accounts_a_run_is_measured_for_as_long_as_it_was_seen_running(
+    slurm: StandIn, spec: JobSpec
+) -> None:
+    """The controller counts to the moment of the cancellation only, though the script may ignore it."""
+    executor, me, begun = slurm.executor(), os.geteuid(), int(slurm.clock().timestamp())
+    await executor.start(spec)
+    row = f"{me}|7|gtm-{spec.run_id}|{{}}|{begun}|{begun + 10}|n1|15|gres/gpu=1|None|\n"
+    (slurm.folder / "queue").write_text(row.format("COMPLETING"))
+    slurm.clock.advance(timedelta(seconds=25))
+    assert (await executor.poll([spec.run_id]))[spec.run_id].state is RunState.RUNNING
+
+    (slurm.folder / "queue").write_text(row.format("CANCELLED"))
+
+    assert (await comes_to_its_end(executor, spec)).elapsed == timedelta(seconds=25)
+
+
+async def comes_to_its_end(executor: SlurmExecutor, spec: JobSpec) -> Observation:
+    for _ in range(400):
+        seen = (await executor.poll([spec.run_id]))[spec.run_id]
+        if seen.state is RunState.ENDED:
+            return seen
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the run did not end, but came to {seen}")
 
 
 async def adopted(slurm: StandIn, spec: JobSpec) -> SlurmExecutor:
