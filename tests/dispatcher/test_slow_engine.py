@@ -172,5 +172,30 @@ async def test_even_a_call_that_cannot_be_cancelled_ends_for_who_asked() -> None
     is_over.set()
 
 
+async def test_an_errand_that_is_broken_off_takes_its_call_along_and_its_failure() -> None:
+    errands = Errands(patience=timedelta(seconds=30), time_limit=timedelta(seconds=30))
+    has_called, has_ended = asyncio.Event(), asyncio.Event()
+
+    async def call() -> None:
+        has_called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            has_ended.set()
+
+    async def fail() -> None:
+        raise ConnectionError
+
+    errands.begin(("fail", None), fail)
+    errands.begin(("ask", None), partial(errands.ask, call))
+    await has_called.wait()
+
+    await errands.abandon()
+
+    async with asyncio.timeout(5):
+        await has_ended.wait()
+    await errands.wait()
+
+
 async def launched(scene: Scripted, job_id: int) -> bool:
     return (await scene.job(job_id)).launched_at is not None
