@@ -70,8 +70,10 @@ onTick(() => {
   if (wish.user ? person : users) draw();
 });
 addEventListener("popstate", () => {
-  const opened = wish.user;
-  turnTo(wishInAddress()).then(() => (wish.user ? place("h1").focus() : focusPerson(opened)));
+  const before = wish.user;
+  const shown = turnTo(wishInAddress());
+  // The link past the navigation comes here, too, and has put the focus where it belongs.
+  if (wish.user !== before) shown.then(() => (wish.user ? place("h1").focus() : focusPerson(before)));
 });
 
 /** @returns {Wish} */
