@@ -57,6 +57,7 @@ from app.services.runs import spec_of
 KILL_GRACE = timedelta(seconds=30)
 LOST_AFTER = timedelta(minutes=10)
 LAUNCH_DEADLINE = timedelta(minutes=2)
+"""How long a run that was given GPUs may keep them while its engine cannot be asked to start it."""
 INVENTORY_INTERVAL = timedelta(seconds=30)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
@@ -285,9 +286,9 @@ class Dispatcher:
             end = give_up(run, EndReason.LAUNCH_FAILURE, storable(str(error)))
             await self._write(_ending(run, end), term)
             return
-        except Exception:
+        except Exception as error:
             log.exception("launch failed", job_id=row.id, run_id=str(row.run_id))
-            await self._lose_if_late(run, "The engine could not be asked to start this run.", term)
+            await self._lose_if_late(run, "The engine could not be asked to start this run.", error, term)
             return
         crash_point("dispatcher.after-launch")
         await self._note_launched(run, term)
@@ -299,8 +300,14 @@ class Dispatcher:
             raise TermOver
         await self._executor.start(spec)
 
-    async def _lose_if_late(self, run: TrackedRun, message: str, term: int) -> None:
+    async def _lose_if_late(self, run: TrackedRun, message: str, error: Exception | None, term: int) -> None:
+        """A run that waits for its engine keeps GPUs from others, where we have given them to it; else it can wait."""
         now = self._clock()
+        if not self._engine.places_gpus:
+            if error is not None and run.run_id not in self._launch_troubles:
+                self._launch_troubles[run.run_id] = now
+                await self._write([], term, reports=[_report(run.run_id, _waits_because_of(error))])
+            return
         if now - self._launch_troubles.setdefault(run.run_id, now) >= LAUNCH_DEADLINE:
             del self._launch_troubles[run.run_id]
             await self._write(_ending(run, give_up(run, EndReason.LOST, message)), term)
@@ -340,7 +347,7 @@ class Dispatcher:
         """A cancelled run that no engine has confirmed. After a stop it never begins; it may have, before a crash."""
         run = tracked(row)
         if not await self._stop(row.run_id):
-            await self._lose_if_late(run, "The engine could not be asked to stop this run.", term)
+            await self._lose_if_late(run, "The engine could not be asked to stop this run.", None, term)
             return
         try:
             seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._stops)
@@ -581,6 +588,10 @@ def _report(run_id: UUID, seen: Observation) -> dict[str, Any]:
         "placement": seen.placement,
         "engine_job_id": seen.engine_job_id,
     }
+
+
+def _waits_because_of(error: Exception) -> Observation:
+    return Observation(RunState.STARTING, queue_reason=storable(str(error) or type(error).__name__))
 
 
 def _ending(run: TrackedRun, end: Move, started_at: datetime | None = None) -> Sequence[Move]:

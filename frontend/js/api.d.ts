@@ -875,7 +875,8 @@ export interface paths {
          *
          *     `X-Log-Offset` is the first byte sent, `X-Log-Next-Offset` where to go on, `X-Log-Complete` whether the log is over.
          *     A log that is followed tells the first byte only: go on from there plus what you received. Of one that grew beyond
-         *     the engine's limit the middle is left out: a read that begins there is answered with what comes after it.
+         *     the engine's limit the middle is left out: a read that begins there is answered with what comes after it, and one
+         *     that follows ends there.
          */
         get: operations["read_log"];
         put?: never;

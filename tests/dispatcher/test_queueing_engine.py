@@ -57,6 +57,20 @@ async def test_what_the_engine_refuses_fails(queueing: Scripted) -> None:
     assert await queueing.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 0)
 
 
+async def test_an_engine_that_is_away_loses_no_job_and_everybody_sees_why_it_waits(queueing: Scripted) -> None:
+    job_id = await queueing.start()
+    queueing.engine.refuses[job_id] = ConnectionError("sbatch: Unable to contact slurm controller")
+    for _ in range(3):
+        await queueing.tick(hours=1)
+    job = await queueing.job(job_id)
+    assert (job.status, job.queue_reason) == ("APPROVED", "sbatch: Unable to contact slurm controller")
+    queueing.engine.refuses.clear()
+    queueing.engine.shows[job_id] = QUEUED
+    await queueing.tick(seconds=1)
+    job = await queueing.job(job_id)
+    assert (job.status, job.queue_reason) == ("APPROVED", "(Resources)")
+
+
 async def test_a_queued_run_that_the_engine_forgets_is_lost(queueing: Scripted) -> None:
     job_id = await queued(queueing)
     queueing.engine.forget(job_id)

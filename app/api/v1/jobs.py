@@ -160,7 +160,8 @@ async def read_log(job_id: JobId, user: CurrentUser, state: State, part: LogPart
 
     `X-Log-Offset` is the first byte sent, `X-Log-Next-Offset` where to go on, `X-Log-Complete` whether the log is over.
     A log that is followed tells the first byte only: go on from there plus what you received. Of one that grew beyond
-    the engine's limit the middle is left out: a read that begins there is answered with what comes after it.
+    the engine's limit the middle is left out: a read that begins there is answered with what comes after it, and one
+    that follows ends there.
     """
     async with state.database.autocommit() as connection:
         run = await runs.find(connection, user, job_id)

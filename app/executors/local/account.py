@@ -35,7 +35,8 @@ def job_user(settings: Settings) -> JobUser | None:
             return None
         raise ConfigurationError(
             "LOCAL_JOB_USER: jobs would run as the service's own user and could read its database password: "
-            "set LOCAL_JOB_USER and start as root, or LOCAL_TRUST_USERS=true if you trust everybody who submits"
+            "start as root, so that they run as LOCAL_JOB_USER or as nobody, or set LOCAL_TRUST_USERS=true if you "
+            "trust everybody who submits"
         )
     if os.geteuid() != 0:
         raise ConfigurationError(

@@ -1,6 +1,7 @@
 """What the run wrapper is told about a run: `spec.json`, from the job's specification and the machine's settings."""
 
 import os
+import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -59,13 +60,15 @@ def environment(spec: JobSpec, directory: RunDirectory, devices: Devices, option
     """By an allow-list, so that no secret of the service is in it. What makes the run ours comes last and stays."""
     user, is_sandboxed = options.user, options.sandbox == "bubblewrap"
     home = user.home if user is not None else Path(os.environ.get("HOME", directory.work))
+    name = user.name if user is not None else _own_name()
     visible = devices.visible_as(spec.slots)
     return {
         "PATH": PATH,
         "HOME": str(directory.work if home is None or is_sandboxed else home),
         "SHELL": "/bin/sh",
         "LANG": os.environ.get("LANG", "C.UTF-8"),
-        **({} if user is None else {"USER": user.name, "LOGNAME": user.name}),
+        "USER": name,
+        "LOGNAME": name,
         "TMPDIR": SANDBOX_TMP if is_sandboxed else str(directory.work / "tmp"),
         **spec.environment,
         "CUDA_VISIBLE_DEVICES": visible,
@@ -76,6 +79,14 @@ def environment(spec: JobSpec, directory: RunDirectory, devices: Devices, option
         "GTM_GPUS": str(spec.num_gpus),
         **({} if spec.data_location is None else {"GTM_DATA_LOCATION": spec.data_location}),
     }
+
+
+def _own_name() -> str:
+    """The service's user; its number where the machine does not know it, as in some containers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def slots_in(described: Mapping[str, Any]) -> Sequence[GpuSlot]:
