@@ -15,6 +15,7 @@ def tracked(cancelled_as: EndReason | None = None) -> TrackedRun:
     return TrackedRun(
         job_id=1,
         run_id=uuid4(),
+        engine="simulated",
         status=JobStatus.RUNNING,
         num_gpus=2,
         reserved_seconds=7200,

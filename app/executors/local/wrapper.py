@@ -290,7 +290,10 @@ class Run:
         _write_new("child.json", json.dumps(note).encode(), self._directory)
         crash_point("wrapper.after-child")
         self._started_at = evidence.begun()
-        os.write(begin, b"!")
+        try:
+            os.write(begin, b"!")
+        except BrokenPipeError:
+            pass  # it has given up already, and said why
         os.close(begin)
         self._events.watch(self._output)
         said = b""
