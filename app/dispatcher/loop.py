@@ -19,7 +19,7 @@ that was paused and overtaken changes nothing. One run that makes trouble never 
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -595,8 +595,12 @@ def _waits_because_of(error: Exception) -> Observation:
 
 
 def _ending(run: TrackedRun, end: Move, started_at: datetime | None = None) -> Sequence[Move]:
-    """A run that was never seen running has to begin before it can end."""
-    return [begin(run, started_at), end] if run.status is JobStatus.APPROVED else [end]
+    """A run that was never seen running has to begin before it can end, but not to be cancelled in a queue."""
+    if run.status is not JobStatus.APPROVED:
+        return [end]
+    if end.to_status is JobStatus.CANCELLED and started_at is None and not end.charged_seconds:
+        return [replace(end, from_status=JobStatus.APPROVED)]
+    return [begin(run, started_at), end]
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -85,9 +85,12 @@ async def test_cancelling_goes_through_the_engine(queueing: Scripted) -> None:
     await queueing.tick()
     assert [job for job, _ in queueing.engine.stopped] == [job_id]
     assert (await queueing.job(job_id)).status == "APPROVED"
-    queueing.engine.ends(job_id, EndReason.CANCELLED_BY_USER)
+    queueing.engine.ends(job_id, EndReason.SIGNALLED, elapsed=timedelta(0))
     await queueing.tick()
-    assert (await queueing.job(job_id)).status == "CANCELLED"
+    job = await queueing.job(job_id)
+    assert (job.status, job.started_at, job.charged_seconds) == ("CANCELLED", None, 0)
+    steps = [row.to_status for row in await queueing.sql("SELECT to_status FROM job_events ORDER BY seq")]
+    assert "RUNNING" not in steps
 
 
 async def test_a_job_that_was_never_handed_over_is_called_off_through_the_engine(queueing: Scripted) -> None:

@@ -217,12 +217,16 @@ def test_a_job_that_ignores_its_time_limit_is_killed(make_run: MakeRun) -> None:
 @pytest.mark.parametrize("cgroups", [True, False], ids=["with cgroups", "without cgroups"])
 def test_nothing_outlives_the_first_process(make_run: MakeRun, leaves_behind: str, cgroups: bool) -> None:
     changes = {} if cgroups else {"cgroup_parent": None}
+    ours = str(1_000_000 + os.getpid())  # other tests run at the same time, and leave sleepers behind as well
+    leaves_behind = leaves_behind.replace("300", ours)
     run = make_run(f"{leaves_behind} sleep 0.1; ps -o pid= --ppid $$ ; exit 6", launch=False, **changes)
     before = set(wrapper.processes())
     assert run.launch() == wrapper.TAKEN
     evidence = run.evidence()
     assert (evidence["exit_code"], evidence["survivors"]) == (6, False)
-    left = [pid for pid in set(wrapper.processes()) - before if command_line(pid) in ("sleep 300", "innocent 300")]
+    left = [
+        pid for pid in set(wrapper.processes()) - before if command_line(pid) in (f"sleep {ours}", f"innocent {ours}")
+    ]
     assert left == []
 
 
