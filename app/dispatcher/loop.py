@@ -288,7 +288,8 @@ class Dispatcher:
             return
         except Exception as error:
             log.exception("launch failed", job_id=row.id, run_id=str(row.run_id))
-            await self._lose_if_late(run, "The engine could not be asked to start this run.", error, term)
+            await self._say_why_it_waits(run, error, term)
+            await self._lose_if_late(run, "The engine could not be asked to start this run.", term)
             return
         crash_point("dispatcher.after-launch")
         await self._note_launched(run, term)
@@ -300,16 +301,18 @@ class Dispatcher:
             raise TermOver
         await self._executor.start(spec)
 
-    async def _lose_if_late(self, run: TrackedRun, message: str, error: Exception | None, term: int) -> None:
+    async def _say_why_it_waits(self, run: TrackedRun, error: Exception, term: int) -> None:
+        """Once, in the words of an engine that should have it in its queue by now."""
+        if not self._engine.places_gpus and run.run_id not in self._launch_troubles:
+            await self._write([], term, reports=[_report(run.run_id, _waits_because_of(error))])
+
+    async def _lose_if_late(self, run: TrackedRun, message: str, term: int) -> None:
         """A run that waits for its engine keeps GPUs from others, where we have given them to it; else it can wait."""
         now = self._clock()
         if not self._engine.places_gpus:
-            if error is not None and run.run_id not in self._launch_troubles:
-                self._launch_troubles[run.run_id] = now
-                await self._write([], term, reports=[_report(run.run_id, _waits_because_of(error))])
+            self._launch_troubles.setdefault(run.run_id, now)
             return
         if now - self._launch_troubles.setdefault(run.run_id, now) >= LAUNCH_DEADLINE:
-            del self._launch_troubles[run.run_id]
             await self._write(_ending(run, give_up(run, EndReason.LOST, message)), term)
 
     async def _note_launched(self, run: TrackedRun, term: int) -> None:
@@ -347,7 +350,7 @@ class Dispatcher:
         """A cancelled run that no engine has confirmed. After a stop it never begins; it may have, before a crash."""
         run = tracked(row)
         if not await self._stop(row.run_id):
-            await self._lose_if_late(run, "The engine could not be asked to stop this run.", None, term)
+            await self._lose_if_late(run, "The engine could not be asked to stop this run.", term)
             return
         try:
             seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._stops)
@@ -476,6 +479,7 @@ class Dispatcher:
         run = self._watchlist.get(run_id)
         self._watchlist.discard([run_id])
         self._stopping.discard(run_id)
+        self._launch_troubles.pop(run_id, None)
         if not has_moved:
             return
         log.info("job ended", job_id=move.job_id, status=move.to_status, reason=move.reason)

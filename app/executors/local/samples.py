@@ -67,20 +67,6 @@ def _drop_every_other_moment(path: Path) -> None:
     draft.rename(path)
 
 
-def last_moment(path: Path) -> datetime | None:
-    """When the last sample was taken."""
-    try:
-        with _open(path, os.O_RDONLY) as file:
-            whole = os.fstat(file.fileno()).st_size // _RECORD.size
-            if not whole:
-                return None
-            file.seek((whole - 1) * _RECORD.size)
-            microseconds: int = _RECORD.unpack(file.read(_RECORD.size))[0]
-            return _EPOCH + microseconds * _MICROSECOND
-    except FileNotFoundError:
-        return None
-
-
 def read(path: Path, slots: Sequence[GpuSlot], limit: int) -> Sequence[UtilisationSample]:
     """At most `limit` samples, evenly taken from all; all GPUs of a moment, or none."""
     moments = [moment for moment in _moments(path) if all(record[-1] < len(slots) for record in moment)]
