@@ -29,6 +29,7 @@ from app.api.v1 import (
     jobs,
     quota,
     sessions,
+    tokens,
 )
 from app.core.clock import Clock, system_clock
 from app.core.config import ConfigurationError, DispatcherPlacement, Settings, load_settings
@@ -45,7 +46,7 @@ from app.services.quotas import QuotaPolicy
 API_ROUTERS = [
     module.router
     for module in (
-        jobs, quota, gpus, events, about, auth, sessions,
+        jobs, quota, gpus, events, about, auth, sessions, tokens,
         admin_jobs, admin_quota, admin_users, admin_gpus, admin_reports, admin_audit,
     )
 ]  # fmt: skip

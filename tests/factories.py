@@ -1,17 +1,18 @@
 """Things for tests to work with, made by the real services, with defaults for all that a test does not care about."""
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from app.api.state import AppState
 from app.db.queries import gpus
 from app.db.queries.jobs import JobRow
-from app.domain.identity import Caller
+from app.domain.identity import Caller, Scope
 from app.domain.job_request import JobRequest
 from app.executors.simulated.fleet import parse_fleet
-from app.services import auth, jobs
+from app.services import auth, jobs, tokens
 from app.services.audit import Origin
 from app.services.auth import SignIn
 from app.services.jobs import EngineKind
@@ -59,6 +60,31 @@ async def make_user(
         origin=ORIGIN,
     )
     return Person(row.id, row.email, row.full_name, row.is_admin, password)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramsToken:
+    """A personal access token, and what its program shows."""
+
+    id: UUID
+    secret: str
+
+
+async def make_token(
+    state: AppState, owner: Person, *, scopes: Collection[Scope] = tuple(Scope), days: int = 30
+) -> ProgramsToken:
+    """With all scopes unless others are named; `admin` is left out for who is none."""
+    async with state.database.transaction() as connection:
+        made = await tokens.create(
+            connection,
+            owner.caller,
+            name="nightly runs",
+            scopes=[scope for scope in scopes if owner.is_admin or scope != Scope.ADMIN],
+            lifetime=timedelta(days=days),
+            now=state.clock(),
+            origin=ORIGIN,
+        )
+    return ProgramsToken(made.row.id, str(made.secret))
 
 
 async def sign_in(state: AppState, person: Person) -> SignIn:

@@ -1,7 +1,10 @@
 """What a route may ask for in its signature.
 
-Declare the person before the connection: `user: CurrentUser, connection: Transaction`. The identity query uses a
+Declare the person before the connection: `user: JobsReader, connection: Transaction`. The identity query uses a
 connection of its own for a moment, and no request ever holds two.
+
+Who may ask is one of `JobsReader`, `JobsWriter` and `AdminUser`, whom personal tokens with that scope stand for, or
+`SignedInUser`, whom no token stands for, or `AnyUser`.
 """
 
 from collections.abc import AsyncIterator
@@ -10,22 +13,34 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated
 
 import structlog
-from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.keys import CALLER, REQUEST_ID
 from app.api.problems import language_of
 from app.api.state import AppState, state_of
 from app.core.config import Settings
-from app.domain.errors import AdminRequired, NotAuthenticated
-from app.domain.identity import Caller
+from app.domain.errors import AdminRequired, NotAuthenticated, ScopeMissing, SignInRequired
+from app.domain.identity import Caller, Scope
 from app.schemas.messages import Language as LanguageCode
 from app.services import auth
 
 UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104 - the peer of a Unix socket has no address
 
-bearer_token = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/login", auto_error=False)
+SCOPES = {
+    Scope.JOBS_READ: "Read your jobs, their logs and your quota.",
+    Scope.JOBS_WRITE: "Submit and cancel your jobs.",
+    Scope.ADMIN: "All that admins may do, if you are one.",
+}
+"""What personal tokens are limited to. A sign-in has them all."""
+
+bearer_token = OAuth2PasswordBearer(
+    tokenUrl="/api/v1/auth/login",
+    scopes={scope.value: meaning for scope, meaning in SCOPES.items()},
+    description="The access token of a sign-in, or a personal access token (`gtm_…`) with the scopes named.",
+    auto_error=False,
+)
 
 
 async def get_state(request: Request) -> AppState:
@@ -65,15 +80,31 @@ def _job_in(request: Request) -> dict[str, int]:
     return {"job_id": int(job_id)} if job_id.isdecimal() and len(job_id) < 20 else {}
 
 
-CurrentUser = Annotated[Caller, Depends(get_caller)]
+AnyUser = Annotated[Caller, Depends(get_caller)]
 
 
-async def get_admin(user: CurrentUser) -> Caller:
+async def get_signed_in(user: AnyUser) -> Caller:
+    if user.scopes is not None:
+        raise SignInRequired
+    return user
+
+
+async def get_permitted(user: AnyUser, needed: SecurityScopes) -> Caller:
+    for scope in map(Scope, needed.scopes):
+        if not user.has(scope):
+            raise ScopeMissing(scope)
+    return user
+
+
+async def get_admin(user: Annotated[Caller, Security(get_permitted, scopes=[Scope.ADMIN.value])]) -> Caller:
     if not user.is_admin:
         raise AdminRequired
     return user
 
 
+SignedInUser = Annotated[Caller, Depends(get_signed_in)]
+JobsReader = Annotated[Caller, Security(get_permitted, scopes=[Scope.JOBS_READ.value])]
+JobsWriter = Annotated[Caller, Security(get_permitted, scopes=[Scope.JOBS_WRITE.value])]
 AdminUser = Annotated[Caller, Depends(get_admin)]
 
 

@@ -38,6 +38,8 @@ from app.schemas.messages import Language, find_message, message, time_ago
 STATUS: Mapping[type[DomainError], HTTPStatus] = {
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.AdminRequired: HTTPStatus.FORBIDDEN,
+    errors.ScopeMissing: HTTPStatus.FORBIDDEN,
+    errors.SignInRequired: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.LogOutOfReach: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
@@ -233,6 +235,8 @@ def _headers(error: DomainError) -> dict[str, str]:
     match error:
         case errors.NotAuthenticated():
             return {"WWW-Authenticate": "Bearer"}
+        case errors.ScopeMissing(needed):
+            return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needed}"'}
         case errors.TooManyAttempts() | errors.Unavailable():
             return {"Retry-After": str(error.retry_after)}
     return {}

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive
 
-from app.api.deps import CurrentUser, Now, State
+from app.api.deps import AnyUser, Now, State
 from app.api.draining import DRAINED
 from app.api.pagination import Cursor, Page
 from app.api.state import AppState
@@ -60,7 +60,7 @@ class Download(StreamingResponse):
 
 
 async def get_exporter(
-    request: Request, response: Response, user: CurrentUser, state: State, now: Now, cursor: Cursor = None
+    request: Request, response: Response, user: AnyUser, state: State, now: Now, cursor: Cursor = None
 ) -> Exporter:
     page = Page(request, response, exports.ROWS_IN_A_FILE, cursor)
     return Exporter(user, state, page, today=now.astimezone(state.settings.zone).date())

@@ -16,7 +16,8 @@ Share GPU servers fairly: jobs within a monthly quota, approved by a person, acc
 
 Lists are bare arrays; follow the `Link` header for the next page. Errors are problem documents (RFC 9457) whose `code`
 never changes and whose `detail` is written for people, in Persian or English by `Accept-Language`. To try the calls
-here, press **Authorize** and sign in with your e-mail address as the username.
+here, press **Authorize** and sign in with your e-mail address as the username. Programs show a personal access token
+instead (`POST /auth/tokens`); what stands beside a call there is the scope that such a token needs.
 """
 FASTAPIS_OWN_ERRORS = ("HTTPValidationError", "ValidationError")
 SCHEMA_PREFIX = "#/components/schemas/"
@@ -71,8 +72,10 @@ def _shared_refusals(path: str, operation: dict[str, Any]) -> list[int]:
         statuses += [HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE]
     if path.startswith("/api/v1/admin/"):
         statuses.append(HTTPStatus.FORBIDDEN)
-    if operation.get("security"):
+    if security := operation.get("security"):
         statuses.append(HTTPStatus.UNAUTHORIZED)
+        if any(scopes for scheme in security for scopes in scheme.values()):
+            statuses.append(HTTPStatus.FORBIDDEN)
     if "requestBody" in operation:
         statuses += [
             HTTPStatus.BAD_REQUEST,

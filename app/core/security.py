@@ -37,6 +37,9 @@ LEEWAY = timedelta(seconds=5)
 
 REFRESH_SECRET_BYTES = 32
 
+PERSONAL_TOKEN_PREFIX = "gtm_"  # noqa: S105 - by which people and scanners of leaked secrets know one
+PERSONAL_TOKEN = re.compile(PERSONAL_TOKEN_PREFIX + "[A-Za-z0-9_-]{43}")
+
 T = TypeVar("T")
 
 
@@ -250,3 +253,36 @@ class RefreshToken:
 
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(self.session_id.bytes + self.secret).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalToken:
+    """What a program shows instead of a password: `gtm_` and 256 random bits, of which only the SHA-256 is stored."""
+
+    text: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Self:
+        return cls(PERSONAL_TOKEN_PREFIX + secrets.token_urlsafe(32))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Raises:
+            InvalidToken: it was not made here.
+        """
+        if PERSONAL_TOKEN.fullmatch(text) is None:
+            raise InvalidToken
+        return cls(text)
+
+    @staticmethod
+    def is_meant(text: str) -> bool:
+        """Whether this bearer token claims to be a personal one."""
+        return text.startswith(PERSONAL_TOKEN_PREFIX)
+
+    @property
+    def sha256(self) -> bytes:
+        return hashlib.sha256(self.text.encode()).digest()
+
+    def __str__(self) -> str:
+        return self.text

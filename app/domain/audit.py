@@ -23,6 +23,8 @@ class AuditAction(StrEnum):
     SESSION_OTHERS_ENDED = "session.others_ended"
     SESSION_REUSED = "session.reused"
     """A refresh token came a second time, so somebody else has it: the session was ended."""
+    TOKEN_CREATED = "token.created"  # noqa: S105 - no token
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - no token
     USER_ACTIVATED = "user.activated"
     USER_DEACTIVATED = "user.deactivated"
     USER_DEMOTED = "user.demoted"

@@ -5,10 +5,12 @@ DomainError
 ├── NotAuthenticated        no valid token: sign in
 │   └── InvalidCredentials  e-mail or password wrong, account disabled: one face for all
 ├── AdminRequired           signed in, but not an admin
+├── ScopeMissing            the personal token is not good for this
+├── SignInRequired          no personal token is good for this
 ├── NotFound                unknown, or not yours: the two look the same
 ├── LogOutOfReach           the job is yours, but its log is where this service cannot read
 ├── Conflict                understood, but the present state forbids it
-│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus
+│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus · TooManyTokens
 │   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse
 ├── InvalidInput            one field, with a reason a person can act on
 │   └── UnknownGpuType · EmailRefused · PasswordRefused
@@ -25,6 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.domain.identity import Scope
 from app.domain.job_state import JobAction, JobStatus
 
 
@@ -44,6 +47,18 @@ class InvalidCredentials(NotAuthenticated):
 
 class AdminRequired(DomainError):
     code = "admin-required"
+
+
+@dataclass
+class ScopeMissing(DomainError):
+    code = "scope-missing"
+    needed: Scope
+
+
+class SignInRequired(DomainError):
+    """What decides over the account itself is left to whoever knows its password."""
+
+    code = "sign-in-required"
 
 
 @dataclass
@@ -92,6 +107,12 @@ class EmailTaken(Conflict):
 
 class LastAdmin(Conflict):
     code = "last-admin"
+
+
+@dataclass
+class TooManyTokens(Conflict):
+    code = "too-many-tokens"
+    most: int
 
 
 @dataclass

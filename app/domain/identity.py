@@ -1,8 +1,17 @@
-"""Who is asking, and who an act is written down to."""
+"""Who is asking, with which rights, and who an act is written down to."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self
 from uuid import UUID
+
+
+class Scope(StrEnum):
+    """What a personal token is good for. None includes another, and none gives a right that its owner has not."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +32,26 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The signed-in person behind a request, as the database knew them when the request came in."""
+    """The person behind a request, as the database knew them when the request came in.
+
+    They have signed in, or sent a program with a personal token. Behind a token without the scope `admin` nobody is an
+    admin.
+    """
 
     user_id: int
     email: str
     full_name: str | None
     is_admin: bool
     locale: str | None
-    session_id: UUID
+    credential_id: UUID
+    """Of the session, or of the personal token."""
     token_version: int
+    scopes: frozenset[Scope] | None = None
+    """Of the personal token; None: signed in, which is good for everything."""
 
     @property
     def actor(self) -> Actor:
         return Actor(user_id=self.user_id)
+
+    def has(self, scope: Scope) -> bool:
+        return self.scopes is None or scope in self.scopes

@@ -6,6 +6,7 @@ from app.models.gpu import DispatcherLease, Gpu, GpuAllocation
 from app.models.job import IdempotencyKey, Job, JobCount, JobEvent
 from app.models.quota import QuotaEntry, UserQuota
 from app.models.session import Session
+from app.models.token import PersonalAccessToken
 from app.models.user import LoginFailure, User
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "JobCount",
     "JobEvent",
     "LoginFailure",
+    "PersonalAccessToken",
     "QuotaEntry",
     "Session",
     "User",

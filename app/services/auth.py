@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.core.config import Settings
 from app.core.email_address import is_local, normalise_email
 from app.core.password_rules import broken_rule
-from app.core.security import AccessToken, InvalidToken, PasswordPool, RefreshToken
+from app.core.security import AccessToken, InvalidToken, PasswordPool, PersonalToken, RefreshToken
 from app.db.engine import Database
-from app.db.queries import sessions, throttle, users
+from app.db.queries import sessions, throttle, tokens, users
 from app.db.queries.users import UserChange
 from app.domain.audit import AuditAction
 from app.domain.errors import (
@@ -33,7 +33,7 @@ from app.domain.errors import (
     PasswordRefused,
     TooManyAttempts,
 )
-from app.domain.identity import Actor, Caller
+from app.domain.identity import Actor, Caller, Scope
 from app.services import audit
 from app.services.audit import NO_ORIGIN, Origin
 from app.services.users import find as find_user
@@ -200,11 +200,14 @@ async def logout(connection: AsyncConnection, cookie: str | None, *, now: dateti
 
 
 async def identify(connection: AsyncConnection, token: str, *, settings: Settings, now: datetime) -> Caller:
-    """Who holds this access token, as the database knows them now: one query.
+    """Who holds this bearer token, of a sign-in or a personal one, as the database knows them now: one query.
 
     Raises:
-        NotAuthenticated: the token is not ours, out of its time, or older than the user's rights; or the session ended.
+        NotAuthenticated: the token is not ours, out of its time, revoked, or older than the user's rights; or the
+            session ended.
     """
+    if PersonalToken.is_meant(token):
+        return await _identify_by_personal_token(connection, token, now=now)
     try:
         access = AccessToken.read(token, settings.signing_key, now=now)
     except InvalidToken:
@@ -218,8 +221,29 @@ async def identify(connection: AsyncConnection, token: str, *, settings: Setting
         full_name=row.full_name,
         is_admin=row.is_admin,
         locale=row.locale,
-        session_id=access.session_id,
+        credential_id=access.session_id,
         token_version=row.token_version,
+    )
+
+
+async def _identify_by_personal_token(connection: AsyncConnection, text: str, *, now: datetime) -> Caller:
+    try:
+        token = PersonalToken.parse(text)
+    except InvalidToken:
+        raise NotAuthenticated from None
+    row = await tokens.use(connection, token.sha256, now=now)
+    if row is None:
+        raise NotAuthenticated
+    scopes = frozenset(map(Scope, row.scopes))
+    return Caller(
+        user_id=row.user_id,
+        email=row.email,
+        full_name=row.full_name,
+        is_admin=row.is_admin and Scope.ADMIN in scopes,
+        locale=row.locale,
+        credential_id=row.id,
+        token_version=row.token_version,
+        scopes=scopes,
     )
 
 
@@ -247,7 +271,9 @@ async def change_password(
     now: datetime,
     origin: Origin = NO_ORIGIN,
 ) -> None:
-    """Set a new password. All other sessions end; this one goes on by its cookie, for its access token dies as well.
+    """Set a new password. All other sessions and all personal tokens end.
+
+    This session goes on by its cookie, for its access token dies as well.
 
     Raises:
         PasswordRefused: the new one, with the rule that it breaks; or the current one, with the rule `wrong`.
@@ -271,14 +297,15 @@ async def change_password(
         )
         if not changed:
             raise PasswordRefused(pointer="/current_password", rule="wrong")
-        await sessions.end_all(connection, caller.user_id, now=now, except_for=caller.session_id)
+        await sessions.end_all(connection, caller.user_id, now=now, except_for=caller.credential_id)
         await attempts.forget_failures_of_account(connection)
 
 
 async def reset_password(
     database: Database, passwords: PasswordPool, *, email: str, new_password: str, actor: Actor, now: datetime
 ) -> Row[Any]:
-    """Set a new password for somebody who has forgotten theirs: their sessions end, and they may sign in at once.
+    """Set a new password for somebody who has forgotten theirs: their sessions and personal tokens end, and they may
+    sign in at once.
 
     Failures of their network address still count: they may be those of somebody else.
 

@@ -25,7 +25,7 @@ from app.domain.identity import Caller
 from app.domain.job_state import JobStatus
 
 POLL_INTERVAL_SECONDS = 0.5
-SESSION_CHECK_INTERVAL = timedelta(seconds=10)
+CREDENTIAL_CHECK_INTERVAL = timedelta(seconds=10)
 REPLAY_WINDOW = timedelta(days=1)
 LONGEST_REPLAY = 1000
 LONGEST_BACKLOG = 2 * LONGEST_REPLAY
@@ -59,7 +59,7 @@ class Reset:
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """One open stream. Closed when its session ends, its owner's rights change, or it reads too slowly."""
+    """One open stream. Closed when its session or token ends, its owner's rights change, or it reads too slowly."""
 
     caller: Caller
     begins_after: Cursor
@@ -101,7 +101,7 @@ class EventFeed:
         self._clock = clock
         self._cursor: Cursor | None = None
         self._subscriptions: dict[int, list[Subscription]] = {}
-        self._sessions_checked_at = clock()
+        self._credentials_checked_at = clock()
         self._one_poll_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
@@ -116,11 +116,11 @@ class EventFeed:
             await asyncio.sleep(POLL_INTERVAL_SECONDS)
 
     async def poll(self) -> None:
-        """Hand out what happened since the last poll, and close the streams of sessions that ended."""
+        """Hand out what happened since the last poll, and close the streams of credentials that ended."""
         async with self._one_poll_at_a_time:
             await self._hand_out_news()
-        if not timedelta() <= self._clock() - self._sessions_checked_at < SESSION_CHECK_INTERVAL:
-            await self.close_ended_sessions()
+        if not timedelta() <= self._clock() - self._credentials_checked_at < CREDENTIAL_CHECK_INTERVAL:
+            await self.close_ended_streams()
 
     async def _hand_out_news(self) -> None:
         async with self._database.autocommit() as connection:
@@ -136,19 +136,19 @@ class EventFeed:
                 if subscription.wants(event):
                     subscription.push(event)
 
-    async def close_ended_sessions(self) -> None:
-        """Close every stream whose session, token version or role is no longer what it was opened with."""
-        self._sessions_checked_at = self._clock()
+    async def close_ended_streams(self) -> None:
+        """Close every stream whose credential, token version or role is no longer what it was opened with."""
+        self._credentials_checked_at = self._clock()
         subscriptions = list(self._all())
         if not subscriptions:
             return
-        ids = {subscription.caller.session_id for subscription in subscriptions}
+        ids = {subscription.caller.credential_id for subscription in subscriptions}
         async with self._database.autocommit() as connection:
-            rows = await queries.live_sessions(connection, ids, now=self._clock())
+            rows = await queries.live_credentials(connection, ids, now=self._clock())
         live = {row.id: (row.token_version, row.is_admin) for row in rows}
         for subscription in subscriptions:
             caller = subscription.caller
-            if live.get(caller.session_id) != (caller.token_version, caller.is_admin):
+            if live.get(caller.credential_id) != (caller.token_version, caller.is_admin):
                 subscription.close()
 
     @contextmanager

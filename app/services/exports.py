@@ -117,6 +117,6 @@ async def _batches(
 
 
 async def _may_still_read(connection: AsyncConnection, caller: Caller, clock: Clock) -> bool:
-    """Whether the session lives, and the caller's rights are those with which the file was begun."""
-    sessions = await events.live_sessions(connection, {caller.session_id}, now=clock())
-    return [(row.token_version, row.is_admin) for row in sessions] == [(caller.token_version, caller.is_admin)]
+    """Whether the session or token lives, and the caller's rights are those with which the file was begun."""
+    credentials = await events.live_credentials(connection, {caller.credential_id}, now=clock())
+    return [(row.token_version, row.is_admin) for row in credentials] == [(caller.token_version, caller.is_admin)]

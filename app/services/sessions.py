@@ -20,7 +20,7 @@ MOST_LISTED = 100
 
 async def read_own(connection: AsyncConnection, caller: Caller, *, now: datetime) -> Sequence[Row[Any]]:
     """The caller's live sessions: this one first, then those used last, `MOST_LISTED` of them."""
-    return await queries.of_user(connection, caller.user_id, current=caller.session_id, now=now, limit=MOST_LISTED)
+    return await queries.of_user(connection, caller.user_id, current=caller.credential_id, now=now, limit=MOST_LISTED)
 
 
 async def end(
@@ -47,7 +47,7 @@ async def end(
 
 async def end_others(connection: AsyncConnection, caller: Caller, *, now: datetime, origin: Origin = NO_ORIGIN) -> None:
     """End all of the caller's sessions but this one."""
-    count = await queries.end_all(connection, caller.user_id, now=now, except_for=caller.session_id)
+    count = await queries.end_all(connection, caller.user_id, now=now, except_for=caller.credential_id)
     if count:
         await audit.record(
             connection,

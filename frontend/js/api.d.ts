@@ -562,8 +562,8 @@ export interface paths {
          * Change your password
          * @description Change your password.
          *
-         *     All other sessions end. This one goes on: its access token is refused from now on, but `POST /auth/refresh` gives
-         *     the next one.
+         *     All other sessions and all personal tokens end. This session goes on: its access token is refused from now on,
+         *     but `POST /auth/refresh` gives the next one.
          */
         post: operations["change_password"];
         delete?: never;
@@ -670,6 +670,53 @@ export interface paths {
          * @description End one of your sessions. Its tokens are refused from now on.
          */
         delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Your personal access tokens that are still good, newest first
+         * @description Your personal access tokens that are still good, newest first.
+         */
+        get: operations["list_tokens"];
+        put?: never;
+        /**
+         * Make a personal access token, for a program to show as its bearer token
+         * @description Make a personal access token, for a program to show as its bearer token.
+         *
+         *     The answer is the only place where it stands: the service keeps a digest. It ends by itself, when you revoke it,
+         *     when your account is disabled or loses its admin rights, and when your password changes.
+         */
+        post: operations["create_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/tokens/{token_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke one of your tokens: it is refused from now on. A program can revoke the token that it shows, no other
+         * @description Revoke one of your tokens: it is refused from now on. A program can revoke the token that it shows, no other.
+         */
+        delete: operations["revoke_token"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1145,7 +1192,7 @@ export interface components {
          * @description To whom or what it was done comes before the point, or what kind of act it was.
          * @enum {string}
          */
-        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
+        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "token.created" | "token.revoked" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
         /**
          * AuditRead
          * @description One act: who, what, to whom, from where. Either `actor` or `actor_process` is there, never both.
@@ -1740,6 +1787,78 @@ export interface components {
             id: number;
         };
         /**
+         * PersonalTokenCreated
+         * @description The new token, with its secret: it is shown this once.
+         */
+        PersonalTokenCreated: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Current
+             * @description Whether it is the one that asks.
+             */
+            current: boolean;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Last Used At
+             * @description To the minute; null: never.
+             */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Token */
+            token: string;
+        };
+        /**
+         * PersonalTokenRead
+         * @description One of your tokens that is neither revoked nor out of its time. Nobody can read its secret any more.
+         */
+        PersonalTokenRead: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Current
+             * @description Whether it is the one that asks.
+             */
+            current: boolean;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Last Used At
+             * @description To the minute; null: never.
+             */
+            last_used_at: string | null;
+            /** Name */
+            name: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+        };
+        /**
          * Problem
          * @description Further members carry the facts of the refusal, such as `needed_hours` and `available_hours`.
          */
@@ -1909,6 +2028,12 @@ export interface components {
             reason: string;
         };
         /**
+         * Scope
+         * @description What a personal token is good for. None includes another, and none gives a right that its owner has not.
+         * @enum {string}
+         */
+        Scope: "jobs:read" | "jobs:write" | "admin";
+        /**
          * SessionRead
          * @description One sign-in of yours that has not ended. Where it was opened is as the browser and the network told it.
          */
@@ -1953,6 +2078,24 @@ export interface components {
             quota: components["schemas"]["QuotaRead"];
             /** User Id */
             user_id: number;
+        };
+        /** TokenCreate */
+        TokenCreate: {
+            /**
+             * Expires In Days
+             * @default 30
+             */
+            expires_in_days?: number;
+            /**
+             * Name
+             * @description What it is for.
+             */
+            name: string;
+            /**
+             * Scopes
+             * @description What it is good for; none includes another. `admin` is for admins, and means all that they may do.
+             */
+            scopes: components["schemas"]["Scope"][];
         };
         /**
          * TokenRead
@@ -2960,6 +3103,70 @@ export interface operations {
             header?: never;
             path: {
                 session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    list_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalTokenRead"][];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalTokenCreated"];
+                };
+            };
+        };
+    };
+    revoke_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: string;
             };
             cookie?: never;
         };

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.api.state import AppState
-from tests.factories import PASSWORD, Person, approve_job, make_job, sign_in
+from tests.factories import PASSWORD, Person, approve_job, make_job, make_token, sign_in
 from tests.streams import open_stream
 
 STATIC_FILES = "/ui"
@@ -38,6 +38,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "POST /api/v1/auth/register": {"email": "new@example.com", "password": PASSWORD, "full_name": "Neda"},
     "PATCH /api/v1/auth/me": {"full_name": "Sara A.", "locale": "en"},
     "POST /api/v1/auth/password": {"current_password": PASSWORD, "new_password": "another-River-72-lantern"},
+    "POST /api/v1/auth/tokens": {"name": "nightly runs", "scopes": ["jobs:read"], "expires_in_days": 90},
     "POST /api/v1/admin/jobs/{job_id}/approve": {"note": "Go ahead"},
     "POST /api/v1/admin/jobs/{job_id}/reject": {"reason": "No data agreement"},
     "POST /api/v1/admin/jobs/decisions": {"decisions": [{"job_id": 1, "action": "reject", "note": "Too long"}]},
@@ -72,7 +73,7 @@ class Operation:
     @property
     def is_of_the_owner_alone(self) -> bool:
         """Even admins find nothing here that is another's."""
-        return "{session_id}" in self.path
+        return "{session_id}" in self.path or "{token_id}" in self.path
 
     def at(self, **ids: int | UUID) -> str:
         """The path with these ids for its parameters."""
@@ -127,6 +128,8 @@ async def a_place_for(operation: Operation, state: AppState, owner: Person, admi
         ids["gpu_id"] = await _some_gpu(state)
     if "{session_id}" in operation.path:
         ids["session_id"] = await _some_session(state, owner)
+    if "{token_id}" in operation.path:
+        ids["token_id"] = (await make_token(state, owner)).id
     return operation.at(**ids)
 
 

@@ -33,6 +33,9 @@ StartService = Callable[[Settings], AbstractAsyncContextManager[FastAPI]]
 CODES = {
     "adjustment-out-of-range",
     "admin-required",
+    "scope-missing",
+    "sign-in-required",
+    "too-many-tokens",
     "content-too-large",
     "database-unavailable",
     "email-refused",
@@ -292,7 +295,7 @@ async def test_every_address_names_its_methods_to_who_uses_another(app: FastAPI,
     """Those of every operation whose path fits: `validate` could be the id of a job."""
     operations = operations_of(app)
     for path in {operation.path for operation in operations} - {"/ui"}:
-        address = path.format(job_id=1, user_id=1, gpu_id=1, session_id=1)
+        address = path.format(job_id=1, user_id=1, gpu_id=1, session_id=1, token_id=1)
         fitting = [each for each in operations if re.fullmatch(re.sub(r"{\w+}", "[^/]+", each.path), address)]
         methods = {each.method for each in fitting}
         for method in {"DELETE", "OPTIONS"} - methods:
@@ -306,7 +309,7 @@ async def test_every_answer_is_one_that_the_document_declares(
 ) -> None:
     """Each operation is asked in all the ways that go wrong; schemathesis asks in those that go well."""
     document = app.openapi()
-    nothing = {"job_id": 9**9, "user_id": 9**9, "gpu_id": 9**9, "session_id": uuid4()}
+    nothing = {"job_id": 9**9, "user_id": 9**9, "gpu_id": 9**9, "session_id": uuid4(), "token_id": uuid4()}
     for operation in operations_of(app):
         described = document["paths"].get(operation.path, {}).get(operation.method.lower())
         if described is None or operation.path in ("/api/v1/events", "/metrics"):
@@ -474,6 +477,7 @@ async def test_every_list_that_may_grow_is_paged(app: FastAPI) -> None:
         "GET /api/v1/admin/reports/waiting",
         "GET /api/v1/admin/users/standing",
         "GET /api/v1/auth/sessions",
+        "GET /api/v1/auth/tokens",
         "GET /api/v1/jobs/{job_id}/events",
         "GET /api/v1/jobs/{job_id}/utilisation",
         "POST /api/v1/admin/jobs/decisions",

@@ -410,8 +410,10 @@ def _fields(body: Mapping[str, Any], above: str = "") -> Iterable[str]:
     """Where values stand, such as `name` or `decisions/0/note`; the lists as well."""
     for name, value in body.items():
         yield above + name
-        if isinstance(value, list):
+        if isinstance(value, list) and isinstance(value[0], dict):
             yield from _fields(value[0], f"{above}{name}/0/")
+        elif isinstance(value, list):
+            yield f"{above}{name}/0"
 
 
 FIELDS = [(label, pointer) for label, body in BODIES.items() for pointer in _fields(body)]
@@ -421,14 +423,22 @@ def _declared(document: Mapping[str, Any], schema: Mapping[str, Any], above: str
     for option in schema.get("anyOf", ()):
         if "$ref" in option:
             schema = option
-    if "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    schema = _resolved(document, schema)
     names: set[str] = set()
     for name, inner in schema["properties"].items():
         names.add(above + name)
-        if inner.get("type") == "array":
+        if inner.get("type") == "array" and "properties" not in _resolved(document, inner["items"]):
+            names.add(f"{above}{name}/0")
+        elif inner.get("type") == "array":
             names |= _declared(document, inner["items"], f"{above}{name}/0/")
     return names
+
+
+def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    named: Mapping[str, Any] = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return named
 
 
 def _with(body: Body, pointer: str, value: Any) -> Body:
@@ -436,7 +446,7 @@ def _with(body: Body, pointer: str, value: Any) -> Body:
     place, parts = changed, pointer.split("/")
     for part in parts[:-1]:
         place = place[int(part) if part.isdigit() else part]
-    place[parts[-1]] = value
+    place[int(parts[-1]) if isinstance(place, list) else parts[-1]] = value
     return changed  # type: ignore[no-any-return]
 
 

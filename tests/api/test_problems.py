@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.api.deps import Autocommit
 from app.api.problems import BODY_LIMIT_BYTES
 from app.domain import errors
+from app.domain.identity import Scope
 from app.domain.job_state import JobAction, JobStatus
 from tests.api.probes import add_failure, add_route
 from tests.conftest import BEGINNING, FakeClock, browser
@@ -68,6 +69,9 @@ REFUSALS: list[tuple[errors.DomainError, int, dict[str, Any]]] = [
         409,
         {"gpu_type": "A100", "needed": 4, "free": 1, "held_by_jobs": [7, 9]},
     ),
+    (errors.ScopeMissing(needed=Scope.JOBS_WRITE), 403, {"needed": "jobs:write"}),
+    (errors.SignInRequired(), 403, {}),
+    (errors.TooManyTokens(most=100), 409, {"most": 100}),
     (errors.QuotaBelowUse(minimum_seconds=7200), 409, {"minimum_hours": 2}),
     (
         errors.AdjustmentOutOfRange(minimum_seconds=-3600, maximum_seconds=7200),

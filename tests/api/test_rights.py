@@ -9,10 +9,11 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.state import AppState
+from app.domain.identity import Scope
 from tests.api.fingerprint import fingerprint
 from tests.api.operations import BODIES, FORMS, Operation, a_place_for, arguments_of, ask, operations_of
 from tests.conftest import FakeClock, browser
-from tests.factories import PASSWORD, Person, make_fleet, make_job, make_user
+from tests.factories import PASSWORD, Person, make_fleet, make_job, make_token, make_user
 from tests.streams import open_stream
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,8 @@ NOBODYS_TO_SEND: Mapping[str, Any] = {
     "token_version": 9,
     "password_hash": "x",
     "session_id": "x",
+    "token": "gtm_x",
+    "expires_at": "2030-01-01T00:00:00Z",
     "status": "COMPLETED",
     "actions": ["start"],
     "reserved_seconds": 0,
@@ -63,6 +66,19 @@ NOBODYS_TO_SEND: Mapping[str, Any] = {
     "created_at": "2020-01-01T00:00:00Z",
     "actor_user_id": 1,
 }
+FOR_SIGNED_IN = {
+    "DELETE /api/v1/auth/sessions/{session_id}",
+    "DELETE /api/v1/auth/tokens/{token_id}",
+    "GET /api/v1/auth/sessions",
+    "PATCH /api/v1/auth/me",
+    "POST /api/v1/auth/password",
+    "POST /api/v1/auth/sessions/end-others",
+    "POST /api/v1/auth/tokens",
+}
+"""What no personal token opens. Of tokens it opens the end of itself alone."""
+
+FOR_ANY_TOKEN = {"GET /api/v1/auth/me", "GET /api/v1/auth/tokens"}
+FOR_WRITERS = {"POST /api/v1/jobs", "POST /api/v1/jobs/validate", "POST /api/v1/jobs/{job_id}/cancel"}
 OURS = {"X-GTM-Request": "1"}
 UNKNOWN_ID = 4_000_000_000
 
@@ -125,6 +141,21 @@ async def dead_tokens(
         form = {"username": person.email, "password": PASSWORD}
         tokens["signed out"] = (await client.post("/api/v1/auth/login", data=form)).json()["access_token"]
         assert (await client.post("/api/v1/auth/logout", headers=OURS)).status_code == 204
+    for what_happened, change in (("disabled", "is_active"), ("demoted", "is_admin")):
+        person = await make_user(state, is_admin=True)
+        tokens[f"personal, {what_happened}"] = (await make_token(state, person)).secret
+        await as_admin.patch(f"/api/v1/admin/users/{person.id}", json={change: False})
+        await as_admin.patch(f"/api/v1/admin/users/{person.id}", json={change: True})
+    person = await make_user(state)
+    clock.advance(days=-40)
+    tokens["personal, expired"] = (await make_token(state, person)).secret
+    clock.now = now
+    revoked = await make_token(state, person)
+    tokens["personal, revoked"] = revoked.secret
+    async with browser(app, token=revoked.secret) as client:
+        assert (await client.delete(f"/api/v1/auth/tokens/{revoked.id}")).status_code == 204
+    tokens["personal, never made"] = "gtm_" + "A" * 43
+    tokens["personal, cut off"] = (await make_token(state, person)).secret[:-1]
     return tokens
 
 
@@ -231,7 +262,13 @@ async def test_what_belongs_to_another_looks_like_nothing_at_all(
 ) -> None:
     """The whole answer is the same, headers included, whether the id is somebody's or nobody's."""
     same_id = {"X-Request-ID": "same"}
-    nothing = {"job_id": UNKNOWN_ID, "user_id": UNKNOWN_ID, "gpu_id": UNKNOWN_ID, "session_id": uuid4()}
+    nothing = {
+        "job_id": UNKNOWN_ID,
+        "user_id": UNKNOWN_ID,
+        "gpu_id": UNKNOWN_ID,
+        "session_id": uuid4(),
+        "token_id": uuid4(),
+    }
     compared = 0
     before = await _written(state)
     for operation, path in places.items():
@@ -265,7 +302,7 @@ async def test_people_may_do_with_their_own_things_what_they_are_for(
     assert {label: answer for label, answer in answers.items() if answer[0] not in (200, 201, 204)} == {}
 
 
-async def test_admins_may_do_everything_but_end_the_sessions_of_others(
+async def test_admins_may_do_everything_but_end_the_sessions_and_tokens_of_others(
     app: FastAPI, as_admin: httpx2.AsyncClient, places: Mapping[Operation, str]
 ) -> None:
     answers = {
@@ -274,6 +311,34 @@ async def test_admins_may_do_everything_but_end_the_sessions_of_others(
         if str(operation) not in PUBLIC and not operation.is_of_the_owner_alone
     }
     assert {label: answer for label, answer in answers.items() if answer[0] not in (200, 201, 204, 207)} == {}
+
+
+@pytest.mark.parametrize("scope", Scope)
+async def test_a_personal_token_opens_what_its_scope_names_and_nothing_else(
+    app: FastAPI, state: AppState, admin: Person, owner: Person, scope: Scope
+) -> None:
+    """The token of an admin, so that nothing but the scope can be the reason of a refusal."""
+    token = (await make_token(state, admin, scopes=[scope])).secret
+    refused, opened = {}, set()
+    async with browser(app, token=token) as client:
+        for operation in operations_of(app):
+            label = str(operation)
+            if label in PUBLIC or operation.path == "/ui":
+                continue
+            theirs = owner if operation.is_of_admins else admin
+            status, code = await ask(app, client, operation, await a_place_for(operation, state, theirs, admin))
+            if status in (401, 403):
+                refused[label] = (status, code)
+            else:
+                assert status in (200, 201, 204, 207), f"{label}: {status} {code}"
+                opened.add(label)
+    everything = refused.keys() | opened
+    of_admins = {label for label in everything if "/api/v1/admin/" in label}
+    readable = {label for label in everything if label.startswith("GET ")} - of_admins - FOR_SIGNED_IN - FOR_ANY_TOKEN
+    for_scope = {Scope.JOBS_READ: readable, Scope.JOBS_WRITE: FOR_WRITERS, Scope.ADMIN: of_admins}
+    assert opened == for_scope[scope] | FOR_ANY_TOKEN
+    assert {label for label, answer in refused.items() if answer == (403, "sign-in-required")} == FOR_SIGNED_IN
+    assert {answer for label, answer in refused.items() if label not in FOR_SIGNED_IN} == {(403, "scope-missing")}
 
 
 async def test_an_admin_who_was_demoted_has_no_rights_in_the_next_request(

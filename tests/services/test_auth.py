@@ -654,7 +654,7 @@ async def test_a_sign_in_that_races_a_change_of_password_never_outlives_it(accou
             return_exceptions=True,
         )
         live = await accounts.sql("SELECT id FROM sessions WHERE revoked_at IS NULL")
-        assert [row.id for row in live] == [caller.session_id]
+        assert [row.id for row in live] == [caller.credential_id]
         await accounts.sql("DELETE FROM login_failures")
         await accounts.change_password(caller, current="چهار واژهٔ دیگر", new=PASSWORD)
 

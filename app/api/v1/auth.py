@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, status
 from fastapi.security import OAuth2PasswordRequestForm
 
-from app.api.deps import Autocommit, CurrentUser, Now, State, Transaction
+from app.api.deps import AnyUser, Autocommit, Now, SignedInUser, State, Transaction
 from app.api.errors import problems
 from app.api.origin import RequestOrigin
 from app.api.refresh_cookie import Cookie, FromOurPages
@@ -78,26 +78,26 @@ async def logout(cookie: Cookie, _header: FromOurPages, connection: Autocommit, 
 
 
 @router.get("/me", responses=problems(401, 503))
-async def get_me(user: CurrentUser, connection: Autocommit) -> UserRead:
+async def get_me(user: AnyUser, connection: Autocommit) -> UserRead:
     """Your account."""
     return UserRead.model_validate(await users.read(connection, user.user_id))
 
 
-@router.patch("/me", responses=problems(401, 422, 503))
-async def update_me(body: ProfileUpdate, user: CurrentUser, connection: Transaction, now: Now) -> UserRead:
+@router.patch("/me", responses=problems(401, 403, 422, 503))
+async def update_me(body: ProfileUpdate, user: SignedInUser, connection: Transaction, now: Now) -> UserRead:
     """Change your name or your language."""
     change = UserChange(full_name=body.full_name, locale=body.locale, fields=frozenset(body.model_fields_set))
     return UserRead.model_validate(await auth.update_me(connection, user, change, now=now))
 
 
-@router.post("/password", status_code=status.HTTP_204_NO_CONTENT, responses=problems(401, 422, 429, 503))
+@router.post("/password", status_code=status.HTTP_204_NO_CONTENT, responses=problems(401, 403, 422, 429, 503))
 async def change_password(
-    body: PasswordChange, user: CurrentUser, state: State, origin: RequestOrigin, now: Now
+    body: PasswordChange, user: SignedInUser, state: State, origin: RequestOrigin, now: Now
 ) -> None:
     """Change your password.
 
-    All other sessions end. This one goes on: its access token is refused from now on, but `POST /auth/refresh` gives
-    the next one.
+    All other sessions and all personal tokens end. This session goes on: its access token is refused from now on,
+    but `POST /auth/refresh` gives the next one.
     """
     await auth.change_password(
         state.database,

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from app.api.deps import CurrentUser, State
+from app.api.deps import JobsReader, State
 from app.api.errors import problems
 from app.schemas.events import JobChanged, QuotaChanged, StreamReset
 from app.services.events import Event, Reset
@@ -36,7 +36,7 @@ FRAME = {
 
 
 async def get_frames(
-    user: CurrentUser,
+    user: JobsReader,
     state: State,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)] = None,
 ) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Response, status
 from fastapi.responses import StreamingResponse
 
-from app.api.deps import Autocommit, CurrentUser, Language, Now, State, Transaction
+from app.api.deps import Autocommit, JobsReader, JobsWriter, Language, Now, State, Transaction
 from app.api.errors import problem_text, problems
 from app.api.exports import CSV_FILE, Export
 from app.api.log_query import LogPart
@@ -59,7 +59,7 @@ SAMPLES = 2000
 
 
 async def get_filter(
-    user: CurrentUser, status: Statuses = None, status_filter: StatusAlias = None, q: Search = None
+    user: JobsReader, status: Statuses = None, status_filter: StatusAlias = None, q: Search = None
 ) -> JobFilter:
     wanted = tuple(dict.fromkeys([*(status or ()), *(status_filter or ())]))
     return JobFilter(user_id=user.user_id, statuses=wanted, search=q)
@@ -75,7 +75,7 @@ Chosen = Annotated[JobFilter, Depends(get_filter)]
 )
 async def submit(
     body: JobCreate,
-    user: CurrentUser,
+    user: JobsWriter,
     connection: Autocommit,
     response: Response,
     policy: Policy,
@@ -91,7 +91,7 @@ async def submit(
 
 @router.post("/validate", responses=problems(401, 422, 503))
 async def validate(
-    body: JobCreate, user: CurrentUser, connection: Transaction, policy: Policy, now: Now, language: Language
+    body: JobCreate, user: JobsWriter, connection: Transaction, policy: Policy, now: Now, language: Language
 ) -> JobForecast:
     """Check a submission without making it: what it would cost, what it would leave, and whether it fits now."""
     request = body.to_request()
@@ -113,7 +113,7 @@ async def validate(
 
 @router.get("", responses=problems(401, 422, 503))
 async def list_jobs(
-    user: CurrentUser, connection: Autocommit, page: PageParams, language: Language, chosen: Chosen
+    user: JobsReader, connection: Autocommit, page: PageParams, language: Language, chosen: Chosen
 ) -> list[JobRead]:
     """Your jobs, newest first."""
     rows = await jobs.page(connection, chosen, cursor=page.last_id, limit=page.fetch_limit)
@@ -127,25 +127,25 @@ async def export_jobs(export: Export, chosen: Chosen) -> Response:
 
 
 @router.get("/counts", responses=problems(401, 503))
-async def count_jobs(user: CurrentUser, connection: Autocommit) -> JobCounts:
+async def count_jobs(user: JobsReader, connection: Autocommit) -> JobCounts:
     """How many of your jobs stand in each status."""
     return JobCounts.model_validate(await jobs.counts(connection, user_id=user.user_id))
 
 
 @router.get("/{job_id}", responses=problems(401, 404, 422, 503))
-async def get_job(job_id: JobId, user: CurrentUser, connection: Autocommit, language: Language) -> JobRead:
+async def get_job(job_id: JobId, user: JobsReader, connection: Autocommit, language: Language) -> JobRead:
     """One job. Another person's is not found, unless you are an admin."""
     return JobRead.of(await jobs.read(connection, user, job_id), user, language)
 
 
 @router.get("/{job_id}/waiting", responses=problems(401, 404, 422, 503))
-async def read_waiting(job_id: JobId, user: CurrentUser, connection: Autocommit, language: Language) -> JobWaiting:
+async def read_waiting(job_id: JobId, user: JobsReader, connection: Autocommit, language: Language) -> JobWaiting:
     """Why the job has not started, since when, and what is ahead of it now."""
     return JobWaiting.of(*await jobs.waiting(connection, user, job_id), language)
 
 
 @router.get("/{job_id}/events", responses=problems(401, 404, 422, 503))
-async def list_job_events(job_id: JobId, user: CurrentUser, connection: Autocommit) -> list[JobEventRead]:
+async def list_job_events(job_id: JobId, user: JobsReader, connection: Autocommit) -> list[JobEventRead]:
     """What happened to the job, oldest first: who, when, and why."""
     return [JobEventRead.of(row) for row in await jobs.history(connection, user, job_id)]
 
@@ -155,7 +155,7 @@ async def list_job_events(job_id: JobId, user: CurrentUser, connection: Autocomm
     response_class=Response,
     responses=problems(401, 404, 422, 503) | {200: {"content": {"text/plain": {"example": "epoch 1 loss 2.31\n"}}}},
 )
-async def read_log(job_id: JobId, user: CurrentUser, state: State, part: LogPart) -> Response:
+async def read_log(job_id: JobId, user: JobsReader, state: State, part: LogPart) -> Response:
     """What the job printed, as it printed it.
 
     `X-Log-Offset` is the first byte sent, `X-Log-Next-Offset` where to go on, `X-Log-Complete` whether the log is over.
@@ -186,7 +186,7 @@ async def read_log(job_id: JobId, user: CurrentUser, state: State, part: LogPart
 @router.get("/{job_id}/utilisation", responses=problems(401, 404, 422, 503))
 async def read_utilisation(
     job_id: JobId,
-    user: CurrentUser,
+    user: JobsReader,
     state: State,
     limit: Annotated[FoldedInt, Query(ge=1, le=SAMPLES, description="Samples at most, evenly thinned.")] = 500,
 ) -> list[UtilisationRead]:
@@ -210,7 +210,7 @@ async def read_utilisation(
 @router.post("/{job_id}/cancel", responses=problems(401, 404, 409, 422, 503))
 async def cancel(
     job_id: JobId,
-    user: CurrentUser,
+    user: JobsWriter,
     connection: Transaction,
     now: Now,
     origin: RequestOrigin,

@@ -66,10 +66,14 @@ _STARTER = text(
     ORDER BY seq LIMIT 1
     """
 )
-_LIVE_SESSIONS = text(
+_LIVE_CREDENTIALS = text(
     """
     SELECT s.id, u.token_version, u.is_admin FROM sessions s JOIN users u ON u.id = s.user_id
     WHERE s.id = ANY(CAST(:ids AS uuid[])) AND s.revoked_at IS NULL AND s.expires_at > :now AND u.is_active
+    UNION ALL
+    SELECT t.id, u.token_version, u.is_admin AND 'admin' = ANY(t.scopes)
+    FROM personal_access_tokens t JOIN users u ON u.id = t.user_id
+    WHERE t.id = ANY(CAST(:ids AS uuid[])) AND t.revoked_at IS NULL AND t.expires_at > :now AND u.is_active
     """
 )
 
@@ -129,6 +133,6 @@ async def starter(connection: AsyncConnection, job_id: int) -> int | None:
     return (await connection.execute(_STARTER, {"job_id": job_id})).scalar_one_or_none()
 
 
-async def live_sessions(connection: AsyncConnection, ids: Collection[UUID], *, now: datetime) -> Sequence[Row[Any]]:
-    """Those of these sessions that may still read, with the present token version and role of their users."""
-    return (await connection.execute(_LIVE_SESSIONS, {"ids": list(ids), "now": now})).all()
+async def live_credentials(connection: AsyncConnection, ids: Collection[UUID], *, now: datetime) -> Sequence[Row[Any]]:
+    """Those of these sessions and personal tokens that may still read, with the token version and role behind them."""
+    return (await connection.execute(_LIVE_CREDENTIALS, {"ids": list(ids), "now": now})).all()
