@@ -1,0 +1,5 @@
+"""`python -m gtm` is `gtm`."""
+
+from gtm.main import main
+
+main()

@@ -1,0 +1,144 @@
+"""`gtm`: which commands there are, and how a call ends.
+
+A command is added here with the module that has it and the first line of its help; its module is imported when it is
+called, so that `gtm --help` stays quick.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from gtm import VERSION
+from gtm.commandline import (
+    HELP_NAMES,
+    CalendarOption,
+    Entry,
+    NoColorOption,
+    ProfileOption,
+    Program,
+    UrlOption,
+    VerboseOption,
+    is_completing,
+)
+from gtm.context import Session
+from gtm.errors import CommandError, ExitCode
+from gtm.settings import Flags
+
+JOBS = "Your jobs"
+ACCOUNT = "Your account"
+ADMINS = "For admins"
+CLIENT = "This program"
+
+COMMANDS: Mapping[str, Entry] = {
+    "login": Entry("auth", "Sign in, and keep a personal access token on this machine.", ACCOUNT),
+    "logout": Entry("auth", "Revoke this machine's token and forget it.", ACCOUNT),
+    "whoami": Entry("auth", "Show who you are signed in as, and where.", ACCOUNT),
+    "token": Entry("tokens", "Personal access tokens, for programs and other machines.", ACCOUNT, is_group=True),
+    "config": Entry("config", "Settings: read, change, and see where each comes from.", CLIENT, is_group=True),
+    "doctor": Entry("doctor", "Check the connection, the clock, the token and the versions.", CLIENT),
+    "completion": Entry("completion", "Print the completion script of a shell: bash, zsh or fish.", CLIENT),
+    "version": Entry("version", "Show the versions of this program and of the service.", CLIENT),
+}
+
+
+class Gtm(Program):
+    entries = COMMANDS
+
+
+app = typer.Typer(
+    cls=Gtm,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=HELP_NAMES,
+)
+
+
+@app.callback(epilog="The guide with examples is docs/cli.md; `gtm COMMAND --help` tells about one command.")
+def gtm(
+    context: typer.Context,
+    url: UrlOption = None,
+    profile: ProfileOption = None,
+    calendar: CalendarOption = None,
+    no_color: NoColorOption = False,
+    verbose: VerboseOption = False,
+    version: Annotated[bool, typer.Option("--version", help="Show this program's version.", is_eager=True)] = False,
+) -> None:
+    """Submit GPU jobs, follow them, and share GPUs fairly."""
+    if version:
+        sys.stdout.write(f"gtm {VERSION}\n")
+        raise typer.Exit
+    session: Session = context.obj
+    session.flags = Flags(url=url, profile=profile, calendar=calendar, no_color=no_color, verbose=verbose)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    code = run(sys.argv[1:], os.environ)
+    sys.exit(_flushed(code))
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Carry out one call, and return its exit code. Whatever goes wrong has been said on stderr."""
+    session = Session(Flags(), environment)
+    try:
+        return _invoke(list(arguments), session)
+    except CommandError as error:
+        return _report(error, session)
+    except typer.TyperException as error:
+        return _report_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return ExitCode.BROKEN_PIPE
+    finally:
+        session.close()
+
+
+def _invoke(arguments: list[str], session: Session) -> int:
+    program = typer.main.get_group(app)
+    if is_completing(session.environment):
+        from typer._completion_classes import completion_init
+
+        completion_init()
+        program.main(prog_name="gtm")
+    try:
+        with program.make_context("gtm", arguments, obj=session) as context:
+            program.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    return ExitCode.OK
+
+
+def _report(error: CommandError, session: Session) -> int:
+    output = session.messages
+    output.error(error.message + (f" [{error.code}]" if error.code else ""))
+    for line in error.details:
+        output.say(f"  {line}")
+    if error.hint:
+        output.say(f"Try: {error.hint}")
+    return error.exit_code
+
+
+def _report_usage(error: typer.TyperException) -> int:
+    show = getattr(error, "show", None)
+    if show is None:
+        sys.stderr.write(f"{error}\n")
+    else:
+        show()
+    return error.exit_code
+
+
+def _flushed(code: int) -> int:
+    """Who reads our output may have gone; then Python must not try again at its own end, and complain."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = ExitCode.BROKEN_PIPE
+    if code == ExitCode.BROKEN_PIPE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
