@@ -25,7 +25,7 @@ class Credential:
     profile: str
     url: str
     token: str
-    id: int | str | None = None
+    id: str | None = None
     name: str | None = None
     email: str | None = None
     expires_at: str | None = None

@@ -42,7 +42,8 @@ HINTS: Mapping[str, str] = {
     "quota-exceeded": "gtm quota",
     "unknown-gpu-type": "gtm gpus",
     "scope-missing": "gtm token create --help",
-    "session-required": "gtm login",
+    "too-many-tokens": "gtm token list",
+    "sign-in-required": "gtm login",
 }
 """Which command helps with which refusal, by the code of its problem document."""
 
