@@ -263,7 +263,7 @@ async def test_a_log_shows_what_a_terminal_would_show_in_the_end(visitor: Visito
 async def test_a_failure_says_why_and_how_its_log_ended(
     visitor: Visitor, user: Person, admin: Person, desk: Desk
 ) -> None:
-    job_id = await run_of(desk, user, admin, "python train.py  #SIM exit=7 duration=50% lines=60")
+    job_id = await run_of(desk, user, admin, "python train.py  #SIM exit=7 duration=50% lines=600")
     await ended(desk, job_id)
     page = await visitor(user)
     await page.goto(f"/ui/job.html?id={job_id}")
@@ -274,7 +274,7 @@ async def test_a_failure_says_why_and_how_its_log_ended(
     assert len((await now.locator(".last-lines").inner_text()).splitlines()) == 20
     await page.click("text=Submit again with changes")
     await page.wait_for_url(f"**/index.html?again={job_id}")
-    await expect(page.locator("#command")).to_have_value("python train.py  #SIM exit=7 duration=50% lines=60")
+    await expect(page.locator("#command")).to_have_value("python train.py  #SIM exit=7 duration=50% lines=600")
 
 
 async def test_the_chart_and_its_table_are_loaded_when_they_come_into_view(
