@@ -22,7 +22,7 @@ CRASHES = (
     "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB",
     "FileNotFoundError: [Errno 2] No such file or directory: 'data/train/shard-0042.tar'",
     "ValueError: Expected more than 1 value per channel when training, got input size torch.Size([1, 512])",
-    "RuntimeError: Loss is NaN: lower the learning rate or clip the gradients",
+    "RuntimeError: Loss is not finite: lower the learning rate or clip the gradients",
 )
 """The last lines of the tracebacks that failing runs print."""
 
