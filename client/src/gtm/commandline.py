@@ -83,13 +83,27 @@ class Commands:
         self.typer.callback()(_nothing)
 
     def command(
-        self, name: str | None = None, *, prints_data: bool = False, epilog: str | None = None, hidden: bool = False
+        self,
+        name: str | None = None,
+        *,
+        prints_data: bool = False,
+        takes_words: bool = False,
+        epilog: str | None = None,
+        hidden: bool = False,
     ) -> Callable[[F], F]:
-        """`prints_data`: it has `--output`. `epilog`: what stands below its help, examples above all."""
+        """`prints_data`: it has `--output`. `takes_words`: its parameter `words` gets what stands after `--`.
+
+        `epilog`: what stands below its help, examples above all.
+        """
 
         def register(function: F) -> F:
             self.typer.command(
-                name, cls=Command, epilog=epilog, hidden=hidden, context_settings=HELP_NAMES, no_args_is_help=False
+                name,
+                cls=CommandOfWords if takes_words else Command,
+                epilog=epilog,
+                hidden=hidden,
+                context_settings=HELP_NAMES,
+                no_args_is_help=False,
             )(_with_shared_options(function, prints_data=prints_data))
             return function
 
@@ -171,6 +185,18 @@ class Command(_Panels, TyperCommand):
 
     def format_epilog(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         write_epilog(self.epilog, formatter)
+
+
+class CommandOfWords(Command):
+    """A command that is given another one after `--`, as its last parameter `words`."""
+
+    def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
+        place = args.index("--") if "--" in args else len(args)
+        rest = super().parse_args(ctx, args[:place])
+        if stray := ctx.params.get("words"):
+            ctx.fail(f"What is {' '.join(stray)}? A command is given after --, as in {ctx.command_path} -- sleep 60")
+        ctx.params["words"] = args[place + 1 :]
+        return rest
 
 
 class Group(_Panels, TyperGroup):

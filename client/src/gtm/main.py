@@ -33,10 +33,20 @@ ADMINS = "For admins"
 CLIENT = "This program"
 
 COMMANDS: Mapping[str, Entry] = {
+    "submit": Entry("submit", "Submit a job: a script, or a command after --.", JOBS),
+    "ps": Entry("jobs", "List your jobs that have not ended, newest first.", JOBS),
+    "show": Entry("jobs", "Show one job: what it asked for, where it stands, and what happened to it.", JOBS),
+    "logs": Entry("logs", "Print a job's log.", JOBS),
+    "wait": Entry("wait", "Wait until jobs have ended, and exit as they did.", JOBS),
+    "cancel": Entry("jobs", "Give jobs up.", JOBS),
+    "resubmit": Entry("submit", "Submit a job again, as it was or with changes.", JOBS),
+    "quota": Entry("quota", "Show what is left of your GPU-hours this month.", JOBS),
+    "gpus": Entry("gpus", "List the GPU types: how many there are, and how many are free now.", JOBS),
     "login": Entry("auth", "Sign in, and keep a personal access token on this machine.", ACCOUNT),
     "logout": Entry("auth", "Revoke this machine's token and forget it.", ACCOUNT),
     "whoami": Entry("auth", "Show who you are signed in as, and where.", ACCOUNT),
     "token": Entry("tokens", "Personal access tokens, for programs and other machines.", ACCOUNT, is_group=True),
+    "admin": Entry("admin", "Decide on jobs, look after people and GPUs.", ADMINS, is_group=True),
     "config": Entry("config", "Settings: read, change, and see where each comes from.", CLIENT, is_group=True),
     "doctor": Entry("doctor", "Check the connection, the clock, the token and the versions.", CLIENT),
     "completion": Entry("completion", "Print the completion script of a shell: bash, zsh or fish.", CLIENT),
@@ -90,7 +100,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return _report(error, session)
     except typer.TyperException as error:
         return _report_usage(error)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, EOFError, typer.Abort):
         sys.stderr.write("\n")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

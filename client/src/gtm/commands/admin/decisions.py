@@ -1,0 +1,137 @@
+"""Requests, and the decisions on them: several at once, each standing for itself."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from gtm.context import Session
+from gtm.durations import format_hours
+from gtm.errors import CommandError, UsageError, exit_code_of
+from gtm.jobview import STATUS_COLORS, Show, gpus
+from gtm.output import Column, value_at
+from gtm.several import tell
+from gtm.times import moments
+
+MOST_AT_ONCE = 100
+TO_DECIDE, TO_START = "PENDING", "APPROVED"
+
+JobArguments = Annotated[list[int], typer.Argument(metavar="JOB...", min=1, help="Ids of jobs.")]
+
+
+def requests(
+    session: Session,
+    status: Annotated[
+        str | None,
+        typer.Option(metavar=f"{TO_DECIDE}|{TO_START}", help="Only those to decide on, or only those to start."),
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=0, help="The oldest N; 0 for all.")] = 100,
+) -> None:
+    """List what waits for a decision or a start, oldest first."""
+    output, service = session.output, session.service
+    wanted = _statuses(status)
+    jobs = list(service.pages("/admin/jobs", {"status": wanted, "sort": "oldest"}, limit=limit or None))
+    columns = _columns(moments(session.settings.calendar))
+    if output.format == "table":
+        shown = [{**job, "left": left} for job, left in zip(jobs, _hours_left(session, jobs), strict=True)]
+        output.records(shown, columns, empty="Nothing waits.")
+        _say_next(session, jobs)
+    else:
+        output.records(jobs, columns, empty="")
+
+
+def approve(
+    session: Session,
+    job_ids: JobArguments,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="A remark that the owner reads.")] = None,
+) -> None:
+    """Allow PENDING jobs to run."""
+    _decide(session, job_ids, "approve", note, then="gtm admin start")
+
+
+def reject(
+    session: Session,
+    job_ids: JobArguments,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: the owner reads it.")],
+) -> None:
+    """Refuse PENDING jobs. What they had reserved is their owners' again."""
+    if not reason.strip():
+        raise UsageError("A rejection needs its reason.", hint='--reason "…"')
+    _decide(session, job_ids, "reject", reason, then="gtm show")
+
+
+def start(session: Session, job_ids: JobArguments) -> None:
+    """Run APPROVED jobs now. Where the engine has a queue of its own, they enter it."""
+    _decide(session, job_ids, "start", None, then="gtm wait")
+
+
+def _statuses(wanted: str | None) -> list[str]:
+    if wanted is None:
+        return [TO_DECIDE, TO_START]
+    if wanted.upper() not in (TO_DECIDE, TO_START):
+        raise UsageError(f"{wanted} is neither {TO_DECIDE} nor {TO_START}.", hint="gtm ps --user all --status …")
+    return [wanted.upper()]
+
+
+def _columns(moment: Show) -> list[Column]:
+    return [
+        Column("ID", "id", align_right=True),
+        Column("Status", "status", style=STATUS_COLORS.get),
+        Column("Owner", "owner.email"),
+        Column("Name", "name"),
+        Column("GPUs", "", gpus),
+        Column("Time", "estimated_hours", format_hours, align_right=True),
+        Column("GPU-hours", "reserved_gpu_hours", align_right=True),
+        Column("Left", "left", align_right=True),
+        Column("Submitted", "created_at", moment),
+        Column("Justification", "justification"),
+    ]
+
+
+def _hours_left(session: Session, jobs: list[Mapping[str, Any]]) -> list[float | None]:
+    """What is left of each owner's month, for the 100 of them whom one call tells of."""
+    owners = list(dict.fromkeys(job["user_id"] for job in jobs))[:MOST_AT_ONCE]
+    if not owners:
+        return []
+    standing = session.service.get("/admin/users/standing", {"id": owners})
+    left = {each["user_id"]: value_at(each, "quota.available_hours") for each in standing}
+    return [left.get(job["user_id"]) for job in jobs]
+
+
+def _say_next(session: Session, jobs: list[Mapping[str, Any]]) -> None:
+    to_decide = [job["id"] for job in jobs if job["status"] == TO_DECIDE]
+    if not jobs:
+        return
+    first = to_decide[0] if to_decide else jobs[0]["id"]
+    then = f"gtm show {first}, then gtm admin approve {first}" if to_decide else f"gtm admin start {first}"
+    session.output.say(f"To decide on: {len(to_decide)}. To start: {len(jobs) - len(to_decide)}.", then=then)
+
+
+def _decide(session: Session, job_ids: list[int], action: str, note: str | None, *, then: str) -> None:
+    """Raises typer.Exit with the highest exit code, or for a single job its refusal."""
+    results = _results(session, list(dict.fromkeys(job_ids)), action, note)
+    decided = [result["job"] for result in results if result["job"]]
+    tell(session, decided, _standing, then=lambda jobs: f"{then} {' '.join(str(job['id']) for job in jobs)}")
+    refused = [result for result in results if not result["job"]]
+    if len(results) == 1 and refused:
+        problem = refused[0]["problem"]
+        raise CommandError(problem["detail"], exit_code=exit_code_of(refused[0]["status"]), code=problem["code"])
+    for result in refused:
+        session.output.error(f"{result['job_id']}: {result['problem']['detail']} [{result['problem']['code']}]")
+    if refused:
+        raise typer.Exit(max(exit_code_of(result["status"]) for result in refused))
+
+
+def _results(session: Session, job_ids: list[int], action: str, note: str | None) -> list[Mapping[str, Any]]:
+    """One for each job, in their order."""
+    results: list[Mapping[str, Any]] = []
+    for first in range(0, len(job_ids), MOST_AT_ONCE):
+        some = job_ids[first : first + MOST_AT_ONCE]
+        decisions = [{"job_id": job_id, "action": action, "note": note} for job_id in some]
+        results += session.service.post("/admin/jobs/decisions", {"decisions": decisions})
+    return results
+
+
+def _standing(job: Mapping[str, Any]) -> str:
+    queue = f" {job['reason_text']}" if job["wait_reason"] == "IN_ENGINE_QUEUE" else ""
+    return f"Job {job['id']} is {job['status']}.{queue}"
