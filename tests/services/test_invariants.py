@@ -17,7 +17,7 @@ from app.domain.identity import Actor
 from app.domain.job_state import JobStatus
 from app.services import transitions
 from tests.conftest import FakeClock
-from tests.factories import Person, make_user
+from tests.factories import Person, make_token, make_user
 from tests.services.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -39,18 +39,20 @@ I13 = "I13 every event names one actor"
 I16 = "I16 a GPU is held once"
 I17 = "I17 a job that runs holds its GPUs, any other holds none"
 I23 = "I23 there is one lease"
+I31 = "I31 a token ends with the rights it was made under"
 I33 = "I33 an active admin exists once one did"
 COUNTS = "the kept counts are the true counts"
 
 RULES = {I1, I2, I3, I4_SUM, I4_ONCE, I5, I7, I9, I10, I11_CHAIN, I11_LAST, I12_TIMES, I12_STARTED, I13, I16, I17,
-         I23, I33, COUNTS}  # fmt: skip
+         I23, I31, I33, COUNTS}  # fmt: skip
 
 A_MONTH = timedelta(days=31)
 
 
 @pytest.fixture
 async def history(desk: Desk, user: Person, admin: Person, clock: FakeClock) -> None:
-    """Two months with a job in every state, `name` being the state it is in."""
+    """Two months with a job in every state, `name` being the state it is in, and a token of their owner."""
+    await make_token(desk.state, user)
     second_admin = await make_user(desk.state)
     await desk.sql("UPDATE users SET is_admin = true WHERE id = :id", id=second_admin.id)
     await desk.adjust(admin, user, 100)
@@ -240,8 +242,10 @@ BREACHES: dict[str, tuple[set[str], *tuple[str, ...]]] = {
         DROP_CHECK.format("dispatcher_lease", "one_row"),
         "INSERT INTO dispatcher_lease (singleton) VALUES (false)",
     ),
+    "a token of somebody who is disabled": ({I31}, "UPDATE users SET is_active = false WHERE NOT is_admin"),
+    "an admin's token of somebody who is none": ({I31}, "UPDATE personal_access_tokens SET scopes = '{admin}'"),
     "nobody to administer": ({I33}, "UPDATE users SET is_admin = false"),
-    "only disabled admins": ({I33}, "UPDATE users SET is_active = false"),
+    "only disabled admins": ({I31, I33}, "UPDATE users SET is_active = false"),
     "no admin, though one was made as such": (
         {I33},
         "DELETE FROM audit_entries WHERE action = 'user.promoted'",

@@ -148,6 +148,11 @@ SELECT 'I23 there is one lease', 'lease', format('%s rows', count(*))
 FROM dispatcher_lease HAVING count(*) <> 1
 
 UNION ALL
+SELECT 'I31 a token ends with the rights it was made under', 'user ' || u.id, format('token %s', t.id)
+FROM personal_access_tokens t JOIN users u ON u.id = t.user_id
+WHERE t.revoked_at IS NULL AND (NOT u.is_active OR ('admin' = ANY(t.scopes) AND NOT u.is_admin))
+
+UNION ALL
 SELECT 'I33 an active admin exists once one did', 'users', 'nobody can administer'
 WHERE EXISTS (SELECT FROM audit_entries WHERE action = 'user.promoted'
               OR (action = 'user.registered' AND details @> '{"is_admin": true}'))
