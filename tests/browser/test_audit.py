@@ -12,7 +12,7 @@ from app.services import users
 from tests.browser.chromium import Language
 from tests.browser.conftest import Visitor
 from tests.browser.words import words
-from tests.factories import ORIGIN, Person
+from tests.factories import ORIGIN, Person, make_token
 from tests.services.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ def sentence(act: str, job_id: int) -> str:
 @pytest.mark.parametrize("action", AuditAction)
 def test_every_act_has_its_sentence(language: Language, action: AuditAction) -> None:
     """Which of `{who}` and `{target}` it names, and in which order, is the language's to say."""
-    sentence = words(language)(f"audit.act.{action}", who="W", target="T", limit="1", delta="1", count="1")
+    sentence = words(language)(f"audit.act.{action}", who="W", target="T", name="N", limit="1", delta="1", count="1")
     assert "W" in sentence
     assert words(language)(f"audit.label.{action}")
 
@@ -91,6 +91,20 @@ async def test_details_tell_what_it_was_before_and_which_request_it_came_by(
     await expect(page.locator("#toasts")).to_contain_text(SAY("toast.copied"))
     await row.get_by_role("button", name=SAY("audit.only_target")).click()
     await expect(page).to_have_url(re.compile(rf"&target_type=user&target_id={user.id}$"))
+
+
+async def test_a_personal_token_is_told_of_by_its_name_and_what_it_may_do(
+    visitor: Visitor, admin: Person, user: Person, desk: Desk
+) -> None:
+    await make_token(desk.state, user)
+    page = await visitor(admin)
+    await page.goto("/ui/admin/audit.html?action=token.created")
+    row = page.locator(".audit-table tbody tr")
+    await expect(row).to_contain_text(SAY("audit.act.token.created", who="Sara Ahmadi", name="nightly runs"))
+    await row.get_by_role("button", name=SAY("audit.details")).click()
+    scopes = f"{SAY('tokens.scope.jobs:read')} · {SAY('tokens.scope.jobs:write')}"
+    await expect(row.locator(".audit-details dd", has_text=scopes)).to_be_visible()
+    await expect(row.locator(".audit-details time")).to_be_visible()
 
 
 async def test_older_entries_follow_newer_ones_appear_and_all_are_in_the_file(

@@ -2,7 +2,7 @@
 import { download, get, getPage } from "../lib/api.js";
 import { dayInput } from "../lib/calendar.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { compare, fullTime, hours, language, number, parseNumber, personName, t } from "../lib/i18n.js";
+import { compare, fullTime, hours, joined, language, number, parseNumber, personName, t } from "../lib/i18n.js";
 import { reloadOn } from "../lib/live.js";
 import { copy, pageUrl, problemPanel, startPage, toastProblem } from "../lib/shell.js";
 
@@ -10,7 +10,7 @@ import { copy, pageUrl, problemPanel, startPage, toastProblem } from "../lib/she
 /** @typedef {Schemas["AuditRead"]} Entry */
 /** @typedef {import("../lib/html.js").Content} Content */
 
-// locale keys: audit.act.*.* audit.label.*.* audit.process.* audit.type.* audit.detail.*
+// locale keys: audit.act.*.* audit.label.*.* audit.process.* audit.type.* audit.detail.* tokens.scope.*
 const FILTERS = /** @type {const} */ (["action", "actor", "target_type", "target_id", "from", "to"]);
 const TARGETS = ["user", "job", "gpu"];
 const PROCESSES = ["cli", "sql", "login", "dispatcher"];
@@ -20,7 +20,18 @@ const SUGGESTED_PEOPLE = 10;
 const WHO = "\uE000";
 const TARGET = "\uE001";
 /** Said with the sentence, or not worth saying. */
-const SAID = ["email", "reason", "note", "from", "to"];
+const SAID = ["email", "name", "reason", "note", "from", "to"];
+const NAMED_DETAILS = [
+  "limit_seconds",
+  "delta_seconds",
+  "window_seconds",
+  "is_admin",
+  "address",
+  "user_agent",
+  "count",
+  "scopes",
+  "expires_at",
+];
 const SECONDS_PER_HOUR = 3_600;
 
 await startPage("audit", { forAdmins: true });
@@ -166,7 +177,8 @@ function toggle(id) {
  * @param {Entry} entry
  */
 function sentence(entry) {
-  const facts = { who: WHO, target: TARGET, action: entry.action, ...amounts(entry.details) };
+  const name = String(entry.details.name ?? "");
+  const facts = { who: WHO, target: TARGET, name, action: entry.action, ...amounts(entry.details) };
   const [kind, act] = entry.action.split(".");
   const text = isKnown(entry.action) ? t(`audit.act.${kind}.${act}`, facts) : t("audit.unknown", facts);
   const parts = text.split(new RegExp(`(${WHO}|${TARGET})`));
@@ -272,8 +284,7 @@ function details(entry) {
 
 /** @param {string} name */
 function nameOfDetail(name) {
-  const known = ["limit_seconds", "delta_seconds", "window_seconds", "is_admin", "address", "user_agent", "count"];
-  return known.includes(name) ? t(`audit.detail.${name}`) : html`<code dir="ltr">${name}</code>`;
+  return NAMED_DETAILS.includes(name) ? t(`audit.detail.${name}`) : html`<code dir="ltr">${name}</code>`;
 }
 
 /**
@@ -285,6 +296,8 @@ function detail(name, value) {
   if (name === "delta_seconds") {
     return t("unit.gpu_hours", { count: language.signedNumber(Number(value) / SECONDS_PER_HOUR) });
   }
+  if (name === "scopes" && Array.isArray(value)) return joined(value.map((scope) => t(`tokens.scope.${scope}`)));
+  if (name === "expires_at") return fullTime(String(value));
   if (name.endsWith("_seconds")) return language.duration(Number(value));
   if (typeof value === "boolean") return t(value ? "audit.yes" : "audit.no");
   return typeof value === "number" ? number(value) : shown(value);
