@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,17 +96,27 @@ class SlurmDeployment:
             row = await self.desk.job(job_id)
             [accounted] = self.accounts_of(row.run_id)
             assert accounted.job_id == row.engine_job_id
-            assert row.charged_seconds == charge(row.reserved_seconds, row.num_gpus, accounted.elapsed), row
+            expected = charge(row.reserved_seconds, row.num_gpus, accounted.elapsed)
+            assert row.charged_seconds == expected, f"{accounted}: {row}"
         assert await self.desk.broken_rules() == []
 
     def accounts_of(self, run_id: UUID) -> list["Accounted"]:
-        """Every job with this run's name that Slurm has ever had."""
+        """Every job with this run's name that Slurm has ever had.
+
+        One that is cancelled ends for Slurm at once, its batch step when it is gone: what lasted longer counts.
+        """
         lines = self.cluster.run(
-            "sacct", "-nXPD", "--allusers", "--starttime=now-2days", f"--name=gtm-{run_id}",
+            "sacct", "-nPD", "--allusers", "--starttime=now-2days", f"--name=gtm-{run_id}",
             "--format=JobIDRaw,State,ElapsedRaw",
         ).splitlines()  # fmt: skip
-        fields = [line.split("|") for line in lines]
-        return [Accounted(job_id, state, timedelta(seconds=int(seconds))) for job_id, state, seconds in fields]
+        found: list[Accounted] = []
+        for job_id, state, seconds in (line.split("|") for line in lines):
+            elapsed = timedelta(seconds=int(seconds))
+            if job_id.isdecimal():
+                found.append(Accounted(job_id, state, elapsed))
+            elif job_id.endswith(".batch"):
+                found[-1] = replace(found[-1], elapsed=max(found[-1].elapsed, elapsed))
+        return found
 
     async def queue_reason(self, job_id: int) -> str | None:
         row: Row[Any] = await self.desk.job(job_id)
