@@ -12,7 +12,6 @@ of those that print data) are added here, so that they can stand anywhere on the
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., None])
 
 SHARED_PANEL = "Options of every command"
+COMPLETION_VARIABLE = "_GTM_COMPLETE"
+"""How a shell asks which words could come next."""
+
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 UrlOption = Annotated[
@@ -267,8 +269,3 @@ def _did_you_mean(typed: str, names: Iterable[str]) -> str:
 
     near = [f"gtm {name}" for name in get_close_matches(typed, names)]
     return f" Did you mean {' or '.join(near)}?" if near else ""
-
-
-def is_completing(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a shell asks which words could come next."""
-    return "_GTM_COMPLETE" in environment

@@ -54,16 +54,15 @@ class Session:
         """As nobody in particular: what anybody may ask."""
         return self.service_as(None)
 
-    def service_as(self, token: str | None) -> "Service":
-        """The service at the URL in force, with this token."""
+    def service_as(self, token: str | None, *, retry_seconds: float | None = None) -> "Service":
+        """The service at the URL in force, with this token; close it. `retry_seconds` other than the setting's."""
         from gtm.service import Service, Waiting  # `--help` can do without
 
-        if is_in_clear(self.settings.url):
-            self.messages.warn(f"{self.settings.url} is not encrypted: others on the network can read what is sent.")
+        _ = self._warning_of_clear_text
         return Service(
             self.settings.url,
             token,
-            Waiting(self.settings.retry_seconds),
+            Waiting(self.settings.retry_seconds if retry_seconds is None else retry_seconds),
             language=language_of(self.environment),
             say=self.messages.say,
             log=self.messages.say if self.flags.verbose else lambda _: None,
@@ -92,6 +91,12 @@ class Session:
         for name in ("service", "public_service"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+    @cached_property
+    def _warning_of_clear_text(self) -> None:
+        """Once a call."""
+        if is_in_clear(self.settings.url):
+            self.messages.warn(f"{self.settings.url} is not encrypted: others on the network can read what is sent.")
 
     def _refuse_to_follow_the_project(self) -> None:
         """A token from the environment is bound to no URL, and the project's may be a stranger's choice."""

@@ -20,7 +20,10 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 @dataclass(frozen=True)
 class Credential:
-    """A token and what is known of it. `expires_at` is RFC 3339; `id` is None if the service was not asked for it."""
+    """A token and what is known of it.
+
+    `expires_at` is RFC 3339. `made_here`: by `gtm login` on this machine, so that nobody else can be using it.
+    """
 
     profile: str
     url: str
@@ -29,6 +32,7 @@ class Credential:
     name: str | None = None
     email: str | None = None
     expires_at: str | None = None
+    made_here: bool = False
 
     def __repr__(self) -> str:
         return f"Credential(profile={self.profile!r}, url={self.url!r}, token=…)"

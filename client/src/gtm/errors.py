@@ -38,6 +38,7 @@ EXIT_CODES: Mapping[int, ExitCode] = {
 
 HINTS: Mapping[str, str] = {
     "not-authenticated": "gtm login",
+    "invalid-credentials": "sign in again; who forgot the password gets a new one from the service's operator",
     "admin-required": "gtm whoami",
     "quota-exceeded": "gtm quota",
     "unknown-gpu-type": "gtm gpus",
@@ -95,8 +96,9 @@ class Refused(CommandError):
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         code = str(problem.get("code", status))
+        sentence = problem.get("title") if code == "validation-failed" else problem.get("detail")
         super().__init__(
-            str(problem.get("detail") or problem.get("title") or f"HTTP {status}"),
+            _as_sentence(str(sentence or problem.get("title") or f"HTTP {status}")),
             exit_code=exit_code_of(status),
             code=code,
             hint=HINTS.get(code),
@@ -111,6 +113,10 @@ def exit_code_of(status: int) -> ExitCode:
     if status >= 500:
         return ExitCode.UNREACHABLE
     return EXIT_CODES.get(status, ExitCode.FAILED)
+
+
+def _as_sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "؟")) else f"{text}."
 
 
 def _details(status: int, problem: Mapping[str, Any]) -> list[str]:

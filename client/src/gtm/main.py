@@ -13,6 +13,7 @@ import typer
 
 from gtm import VERSION
 from gtm.commandline import (
+    COMPLETION_VARIABLE,
     HELP_NAMES,
     CalendarOption,
     Entry,
@@ -21,7 +22,6 @@ from gtm.commandline import (
     Program,
     UrlOption,
     VerboseOption,
-    is_completing,
 )
 from gtm.context import Session
 from gtm.errors import CommandError, ExitCode
@@ -111,7 +111,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _invoke(arguments: list[str], session: Session) -> int:
     program = typer.main.get_group(app)
-    if is_completing(session.environment):
+    if COMPLETION_VARIABLE in session.environment:
         from typer._completion_classes import completion_init
 
         completion_init()

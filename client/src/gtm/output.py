@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def plain(value: Any) -> str:
 class Column:
     """One column of a table: its title, the path of its field (`owner.email`; "" is the whole record), how to show it.
 
-    `style` gives a colour's name for the raw value (`green`), or None.
+    `style` gives a colour's name for the raw value (`green`), or None. What `wraps` is never cut on a narrow terminal.
     """
 
     title: str
@@ -56,6 +56,7 @@ class Column:
     show: Callable[[Any], str] = plain
     style: Callable[[Any], str | None] = lambda _: None
     align_right: bool = False
+    wraps: bool = False
 
     def text(self, record: Record) -> str:
         return harmless(self.show(value_at(record, self.path)))
@@ -162,8 +163,9 @@ class Output:
 
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for column in columns:
-            justify = "right" if column.align_right else "left"
-            table.add_column(column.title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+            justify: Literal["left", "right"] = "right" if column.align_right else "left"
+            overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
+            table.add_column(column.title, justify=justify, no_wrap=not column.wraps, overflow=overflow)
         for record in records:
             table.add_row(
                 *(Text(LINE_BREAKS.sub(" ", each.text(record)), style=each.color(record) or "") for each in columns)

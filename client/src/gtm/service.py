@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from gtm import VERSION
-from gtm.errors import CommandError, NotSignedIn, Refused, Unreachable
+from gtm.errors import HINTS, CommandError, NotSignedIn, Refused, Unreachable
 
 if TYPE_CHECKING:
     import httpx2
@@ -212,7 +212,7 @@ class Service:
         """Of a token, the service's own sentence (about access tokens) would not help; of a password it does."""
         code = str(problem.get("code", "not-authenticated"))
         if self.token is None:
-            return NotSignedIn(str(problem.get("detail", "")), code=code)
+            return NotSignedIn(str(problem.get("detail", "")), code=code, hint=HINTS.get(code, "gtm login"))
         return NotSignedIn(
             f"{self.url} does not accept your token any more: it was revoked, it expired, or the account was disabled. "
             "Log in again.",
