@@ -2,9 +2,10 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,11 @@ class Gtm:
 
     def start(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":
         """One that goes on, with pipes for all three of its streams; use it as a context manager, and end it."""
-        return subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
-            cwd=self.directory,
-            env=self.variables(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+        return self._popen([*COMMAND, *map(str, arguments)], environment)
+
+    def start_script(self, script: str) -> "subprocess.Popen[str]":
+        """A shell that goes on, and in which `$GTM` is the program."""
+        return self._popen(["/bin/sh", "-c", script], {"GTM": shlex.join(COMMAND)})
 
     def on_terminal(self, *arguments: object, columns: int = 120, **environment: str) -> Terminal:
         """At a (pseudo-)terminal; a context manager."""
@@ -99,6 +95,18 @@ class Gtm:
             **more,
         }
         return {name: value for name, value in chosen.items() if value}
+
+    def _popen(self, command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command,
+            cwd=self.directory,
+            env=self.variables(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
 
 
 def new_gtm(directory: Path, **environment: str) -> Gtm:

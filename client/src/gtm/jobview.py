@@ -90,7 +90,9 @@ def percent(share: float | None) -> str:
     return plain(None) if share is None else f"{share:.0%}"
 
 
-def gpu_hours(hours: float) -> str:
+def gpu_hours(hours: float | None) -> str:
+    if hours is None:
+        return plain(None)
     return f"{plain(float(hours))} GPU-hour{'' if hours == 1 else 's'}"
 
 
