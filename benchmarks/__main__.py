@@ -13,6 +13,7 @@ from benchmarks import (
     page_weight,
     postgres,
     request_rates,
+    slurm_engine,
     streams,
     table_sizes,
 )
@@ -25,6 +26,7 @@ MEASUREMENTS = {
     "tables": table_sizes.measure,
     "dispatching": dispatching.measure,
     "local": local_engine.measure,
+    "slurm": slurm_engine.measure,
     "streams": streams.measure,
     "logins": logins.measure,
     "pages": page_weight.measure,

@@ -1,21 +1,16 @@
 """Real commands on this machine, on stand-ins for GPUs: how soon they begin, and what watching over them costs."""
 
 import asyncio
-import json
 import os
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from http.client import HTTPConnection
 from pathlib import Path
 from shutil import rmtree
 from signal import SIGTERM
 from statistics import median
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import URL
@@ -27,16 +22,16 @@ from app.executors.local.inventory import open_devices
 from app.executors.local.processes import signal_process
 from app.executors.local.run_directory import RunDirectory
 from app.executors.local.spec import LocalOptions
+from benchmarks.desk import Desk, wait_for
 from benchmarks.people import new_signing_key, sign_up
-from benchmarks.postgres import BenchDatabase, new_database
+from benchmarks.postgres import new_database
 from benchmarks.processes import cpu_seconds, resident_kib
 from benchmarks.report import Finding
 from benchmarks.rounds import Effort
-from benchmarks.service import HOST, Service, serving
+from benchmarks.service import serving
 
 STAND_INS = 32
 TICK_SECONDS = 0.5
-PATIENCE_SECONDS = 120.0
 LAUNCHES_AT_ONCE = 16
 LOUD = "timeout {seconds} cat /dev/zero"
 
@@ -57,64 +52,13 @@ def measure(server_url: URL, effort: Effort) -> Iterator[Finding]:
             "LOG_LEVEL": "WARNING",
         }
         with serving("app.main:app", "/readyz", settings) as service:
-            desk = Desk(service, admin.token, database, runs)
-            _wait_for(lambda: database.fetch("SELECT id FROM gpus"))
+            desk = Desk(service, admin.token, database, "CPU")
+            wait_for(lambda: database.fetch("SELECT id FROM gpus"))
             yield _first_lines(desk, rounds=effort.rounds * 6)
-            yield from _quiet_wrapper(desk, effort.idle_seconds)
-            yield _loud_job(desk, seconds=max(3.0, effort.idle_seconds / 2))
+            yield from _quiet_wrapper(desk, runs, effort.idle_seconds)
+            yield _loud_job(desk, runs, seconds=max(3.0, effort.idle_seconds / 2))
     with _runs_directory() as runs:
         yield from asyncio.run(_adoption(runs, number=500 if effort.rounds > 3 else 50, seconds=effort.idle_seconds))
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """An admin who submits and approves."""
-
-    service: Service
-    token: str
-    database: BenchDatabase
-    runs: Path
-
-    def approve(self, command: str) -> tuple[int, float]:
-        """A new job, and the moment at which somebody began to approve it."""
-        wish = {"name": "bench", "gpu_type": "CPU", "num_gpus": 1, "estimated_hours": 0.1, "command": command}
-        job_id = self._ask("POST", "/api/v1/jobs", wish)["id"]
-        approved_at = time.time()
-        self._ask("POST", f"/api/v1/admin/jobs/{job_id}/approve", {})
-        return job_id, approved_at
-
-    def cancel(self, job_id: int) -> None:
-        self._ask("POST", f"/api/v1/jobs/{job_id}/cancel", {})
-
-    def log(self, job_id: int) -> str:
-        return self._raw("GET", f"/api/v1/jobs/{job_id}/log").decode()
-
-    def run_of(self, job_id: int) -> RunDirectory:
-        [row] = self.database.fetch("SELECT run_id FROM jobs WHERE id = $1", job_id)
-        return RunDirectory(self.runs / str(row["run_id"]))
-
-    def ticks(self) -> tuple[float, float]:
-        """Of the dispatcher so far: how many, and how long they took together."""
-        metrics = self._raw("GET", "/metrics").decode()
-        [count] = re.findall(r"gtm_dispatcher_tick_seconds_count (\S+)", metrics)
-        [seconds] = re.findall(r"gtm_dispatcher_tick_seconds_sum (\S+)", metrics)
-        return float(count), float(seconds)
-
-    def _ask(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._raw(method, path, json.dumps(body)))
-        return answer
-
-    def _raw(self, method: str, path: str, body: str | None = None) -> bytes:
-        connection = HTTPConnection(HOST, self.service.port, timeout=30)
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        finally:
-            connection.close()
-        assert answer.status < 300, (method, path, answer.status, content)
-        return content
 
 
 def _first_lines(desk: Desk, rounds: int) -> Finding:
@@ -122,8 +66,7 @@ def _first_lines(desk: Desk, rounds: int) -> Finding:
     seconds = []
     for _ in range(rounds):
         job_id, approved_at = desk.approve("date +%s.%N")
-        _wait_for(lambda job_id=job_id: desk.log(job_id).endswith("\n"))
-        seconds.append(float(desk.log(job_id)) - approved_at)
+        seconds.append(_time_told(desk, job_id) - approved_at)
     limit = 0.3 + TICK_SECONDS
     return Finding(
         "from approval to the command's first line",
@@ -134,10 +77,15 @@ def _first_lines(desk: Desk, rounds: int) -> Finding:
     )
 
 
-def _quiet_wrapper(desk: Desk, seconds: float) -> Sequence[Finding]:
+def _time_told(desk: Desk, job_id: int) -> float:
+    wait_for(lambda: desk.log(job_id).endswith("\n"))
+    return float(desk.log(job_id))
+
+
+def _quiet_wrapper(desk: Desk, runs: Path, seconds: float) -> Sequence[Finding]:
     job_id, _ = desk.approve("echo begun; sleep 3600")
-    _wait_for(lambda: desk.log(job_id) == "begun\n")
-    started = desk.run_of(job_id).started()
+    wait_for(lambda: desk.log(job_id) == "begun\n")
+    started = RunDirectory(runs / str(desk.run_of(job_id))).started()
     assert started is not None
     before = cpu_seconds(started.pid)
     time.sleep(seconds)
@@ -152,14 +100,14 @@ def _quiet_wrapper(desk: Desk, seconds: float) -> Sequence[Finding]:
     ]
 
 
-def _loud_job(desk: Desk, seconds: float) -> Finding:
+def _loud_job(desk: Desk, runs: Path, seconds: float) -> Finding:
     """What a flood of output does to the dispatcher, by the time that its ticks take."""
     quiet = _tick_milliseconds(desk, seconds)
     job_id, _ = desk.approve(LOUD.format(seconds=seconds + 5))
-    _wait_for(lambda: len(desk.log(job_id)) > 0)
+    wait_for(lambda: len(desk.log(job_id)) > 0)
     loud = _tick_milliseconds(desk, seconds)
-    run = desk.run_of(job_id)
-    _wait_for(run.is_over)
+    run = RunDirectory(runs / str(desk.run_of(job_id)))
+    wait_for(run.is_over)
     evidence = run.evidence()
     assert evidence is not None
     rate = evidence["log_bytes"] / evidence["elapsed_seconds"] / 2**30
@@ -238,12 +186,5 @@ def _runs_directory() -> Iterator[Path]:
             directory.ask_to_stop(timedelta(0))
             if (started := directory.started()) is not None and directory.is_held():
                 signal_process(started.pid, started.start_ticks, started.boot_id, SIGTERM)
-        _wait_for(lambda: not any(directory.is_held() for directory in directories))
+        wait_for(lambda: not any(directory.is_held() for directory in directories))
         rmtree(runs)
-
-
-def _wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
