@@ -64,8 +64,8 @@ class Session:
             token,
             Waiting(self.settings.retry_seconds if retry_seconds is None else retry_seconds),
             language=language_of(self.environment),
-            say=self.messages.say,
-            log=self.messages.say if self.flags.verbose else lambda _: None,
+            say=lambda message: self.messages.say(message),
+            log=lambda message: self.messages.say(message) if self.flags.verbose else None,
         )
 
     @property

@@ -7,7 +7,7 @@ from gtm.logscreen import log_writer
 from gtm.output import Output
 from gtm.progress import StatusLine
 from gtm.service import Service
-from gtm.watching import detaching, patient, watch, why_it_waits
+from gtm.watching import patient, watch, why_it_waits
 
 
 def follow_to_the_end(session: Session, job_id: int, *, last_lines: int | None = None) -> Job:
@@ -17,17 +17,16 @@ def follow_to_the_end(session: Session, job_id: int, *, last_lines: int | None =
         The job as it ended.
     """
     service, output = patient(session.service), session.output
-    with detaching(job_id):
-        _wait_for_the_start(service, output, job_id)
-        write, offset = log_writer(output), 0
-        if last_lines is not None:
-            part = read_last_lines(service, job_id, last_lines)
-            write(part.data)
-            offset = part.next_offset
-        for data in follow(service, job_id, offset, skipped=lambda count: say_skipped(output, count)):
-            write(data)
-        *_, job = watch(service, job_id)
-        return job
+    _wait_for_the_start(service, output, job_id)
+    write, offset = log_writer(output), 0
+    if last_lines is not None:
+        part = read_last_lines(service, job_id, last_lines)
+        write(part.data)
+        offset = part.next_offset
+    for data in follow(service, job_id, offset, skipped=lambda count: say_skipped(output, count)):
+        write(data)
+    *_, job = watch(service, job_id)
+    return job
 
 
 def wait_to_the_end(session: Session, job_id: int, *, until: float | None = None) -> Job:
@@ -39,7 +38,7 @@ def wait_to_the_end(session: Session, job_id: int, *, until: float | None = None
     Raises:
         CommandError: it has not ended by then.
     """
-    service = patient(session.service)
+    service = patient(session.service, until=until)
     with StatusLine(session.output) as line:
         for job in watch(service, job_id, until=until):
             if job["status"] not in ENDED:

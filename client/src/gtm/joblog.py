@@ -1,7 +1,7 @@
 """A job's log, byte for byte: as it is, its end, or as it grows, over broken connections and restarts."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gtm.errors import CommandError, ExitCode
@@ -48,12 +48,22 @@ def read_all(service: Service, job_id: int) -> Iterator[LogPart]:
 
 def read_last_lines(service: Service, job_id: int, lines: int) -> LogPart:
     """The last `lines` lines, or as many of them as fit into a mebibyte."""
-    wanted = min(LARGEST_PART, lines * BYTES_OF_A_LINE)
+    wanted = min(LARGEST_PART, max(1, lines * BYTES_OF_A_LINE))
     part = read_part(service, job_id, tail=wanted)
     if part.offset > 0 and part.data.count(b"\n") < lines and wanted < LARGEST_PART:
         part = read_part(service, job_id, tail=LARGEST_PART)
-    last = b"".join(part.data.splitlines(keepends=True)[-lines:]) if lines else b""
-    return LogPart(last, part.next_offset - len(last), part.next_offset, part.size, part.is_last)
+    last = last_lines(part.data, lines)
+    return replace(part, data=last, offset=part.next_offset - len(last))
+
+
+def last_lines(data: bytes, lines: int) -> bytes:
+    """What a carriage return overwrites belongs to its line: progress bars are one line each."""
+    begin = len(data) - data.endswith(b"\n")
+    for _ in range(lines):
+        begin = data.rfind(b"\n", 0, begin)
+        if begin < 0:
+            return data
+    return data[begin + 1 :] if lines else b""
 
 
 def follow(service: Service, job_id: int, offset: int, *, skipped: Callable[[int], None]) -> Iterator[bytes]:

@@ -66,7 +66,7 @@ def job_fields(moment: Show) -> Sequence[Column]:
         Column("Expected", "expected_start_at", moment),
         Column("Started", "started_at", moment),
         Column("Ended", "finished_at", moment),
-        Column("Command", "command"),
+        Column("Command", "command", lambda command: str(command).rstrip("\n")),
     ]
 
 

@@ -25,6 +25,9 @@ Record = Mapping[str, Any]
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters but tab and newline, and those that turn the direction of what follows."""
 
+ISOLATED = re.compile(r"(\u2068[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*\u2069)")
+"""A name that runs the other way, as the service writes it into a sentence: it turns nothing but itself."""
+
 LINE_BREAKS = re.compile(r"[\t\n]+")
 FORMULA = re.compile(r"^[=+\-@\t\r]")
 NUMBER = re.compile(r"^[+-]?[0-9][0-9.]*$")
@@ -206,7 +209,8 @@ def wants_color(environment: Mapping[str, str], *, no_color: bool) -> bool:
 
 def harmless(text: str) -> str:
     r"""Characters that a terminal would obey, as `\x1b`."""
-    return OBEYED.sub(_escaped, text)
+    parts = ISOLATED.split(text)
+    return "".join(part if index % 2 else OBEYED.sub(_escaped, part) for index, part in enumerate(parts))
 
 
 def value_at(record: Record, path: str) -> Any:

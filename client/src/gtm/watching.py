@@ -32,10 +32,12 @@ def watch(service: Service, job_id: int, *, until: float | None = None) -> Itera
         _sleep(service, pause, until, job)
 
 
-def patient(service: Service) -> Service:
-    """The same service for somebody who watches: a restart of it, or a bad connection, is waited out."""
-    waiting = replace(service.waiting, retry_seconds=service.waiting.retry_seconds * WATCHERS_PATIENCE)
-    return replace(service, waiting=waiting)
+def patient(service: Service, *, until: float | None = None) -> Service:
+    """The same service for somebody who watches: a restart of it, or a bad connection, is waited out, `until` then."""
+    seconds = service.waiting.retry_seconds * WATCHERS_PATIENCE
+    if until is not None:
+        seconds = max(0.0, min(seconds, until - service.waiting.clock()))
+    return replace(service, waiting=replace(service.waiting, retry_seconds=seconds))
 
 
 def why_it_waits(service: Service, job: Job) -> str:

@@ -10,7 +10,7 @@ from gtm.following import follow_to_the_end, say_end, say_skipped
 from gtm.joblog import LogPart, read_all, read_last_lines
 from gtm.jobview import ENDED
 from gtm.logscreen import log_writer
-from gtm.watching import why_it_waits
+from gtm.watching import detaching, why_it_waits
 
 commands = Commands()
 
@@ -37,7 +37,9 @@ def logs(
     not the job.
     """
     if follow:
-        say_end(session.output, follow_to_the_end(session, job_id, last_lines=tail))
+        with detaching(job_id):
+            job = follow_to_the_end(session, job_id, last_lines=tail)
+        say_end(session.output, job)
         return
     _print_log(session, job_id, tail)
     job = session.service.get(f"/jobs/{job_id}")
