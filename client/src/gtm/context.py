@@ -64,8 +64,8 @@ class Session:
             token,
             Waiting(self.settings.retry_seconds if retry_seconds is None else retry_seconds),
             language=language_of(self.environment),
-            say=lambda message: self.messages.say(message),
-            log=lambda message: self.messages.say(message) if self.flags.verbose else None,
+            say=self._say,
+            log=self._say if self.flags.verbose else lambda _: None,
         )
 
     @property
@@ -97,6 +97,10 @@ class Session:
         """Once a call."""
         if is_in_clear(self.settings.url):
             self.messages.warn(f"{self.settings.url} is not encrypted: others on the network can read what is sent.")
+
+    def _say(self, message: str) -> None:
+        """On stderr as it is then: while a progress bar is shown, that is above the bar."""
+        self.messages.say(message)
 
     def _refuse_to_follow_the_project(self) -> None:
         """A token from the environment is bound to no URL, and the project's may be a stranger's choice."""
