@@ -22,11 +22,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from gtm.context import Session
-from gtm.settings import CALENDARS, OUTPUT_FORMATS, Flags
+from gtm.plain_options import converted_late
+from gtm.settings import CALENDARS, OUTPUT_FORMATS, Flags, checked
 
 if TYPE_CHECKING:
     from typer._click import Command as AnyCommand
     from typer._click import Context, HelpFormatter
+    from typer._click import Parameter as AnyParameter
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -153,12 +155,12 @@ def _shared_parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 
 def _take(flags: Flags, said: Mapping[str, Any]) -> None:
-    """What stands at the command wins over what stands before it."""
+    """What stands at the command wins over what stands before it. Raises UsageError for what cannot be."""
     if said.get("json"):
         flags.output = "json"
     for name in ("url", "profile", "output", "calendar"):
         if said.get(name) is not None:
-            setattr(flags, name, said[name])
+            setattr(flags, name, checked(name, said[name], f"--{name}"))
     flags.no_color |= said["no_color"]
     flags.verbose |= said["verbose"]
 
@@ -182,6 +184,9 @@ class _Panels:
 class Command(_Panels, TyperCommand):
     """A command whose help lists its own options before those of every command."""
 
+    def get_params(self, ctx: "Context") -> "list[AnyParameter]":
+        return converted_late(super().get_params(ctx))
+
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         self.write_options(self.get_params(ctx), ctx, formatter)
 
@@ -203,6 +208,9 @@ class CommandOfWords(Command):
 
 class Group(_Panels, TyperGroup):
     """A group of commands with the same help."""
+
+    def get_params(self, ctx: "Context") -> "list[AnyParameter]":
+        return converted_late(super().get_params(ctx))
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         self.format_commands(ctx, formatter)

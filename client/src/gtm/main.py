@@ -54,6 +54,10 @@ COMMANDS: Mapping[str, Entry] = {
 }
 
 
+PYDANTICS = "Value error, "
+"""How it begins what typer lets it say."""
+
+
 class Gtm(Program):
     entries = COMMANDS
 
@@ -67,6 +71,12 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"gtm {VERSION}\n")
+        raise typer.Exit
+
+
 @app.callback(epilog="The guide with examples is docs/cli.md; `gtm COMMAND --help` tells about one command.")
 def gtm(
     context: typer.Context,
@@ -75,12 +85,11 @@ def gtm(
     calendar: CalendarOption = None,
     no_color: NoColorOption = False,
     verbose: VerboseOption = False,
-    version: Annotated[bool, typer.Option("--version", help="Show this program's version.", is_eager=True)] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show this program's version.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Submit GPU jobs, follow them, and share GPUs fairly."""
-    if version:
-        sys.stdout.write(f"gtm {VERSION}\n")
-        raise typer.Exit
     session: Session = context.obj
     session.flags = Flags(url=url, profile=profile, calendar=calendar, no_color=no_color, verbose=verbose)
 
@@ -99,7 +108,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except CommandError as error:
         return _report(error, session)
     except typer.TyperException as error:
-        return _report_usage(error)
+        return _report_usage(error, session)
     except (KeyboardInterrupt, EOFError, typer.Abort):
         sys.stderr.write("\n")
         return ExitCode.INTERRUPTED
@@ -134,12 +143,14 @@ def _report(error: CommandError, session: Session) -> int:
     return error.exit_code
 
 
-def _report_usage(error: typer.TyperException) -> int:
-    show = getattr(error, "show", None)
-    if show is None:
-        sys.stderr.write(f"{error}\n")
+def _report_usage(error: typer.TyperException, session: Session) -> int:
+    """A call that typer does not understand; without any arguments, the help that it should have asked for."""
+    context = getattr(error, "ctx", None)
+    if context is None or not error.format_message() or error.message == context.get_help():
+        getattr(error, "show", lambda: None)()
     else:
-        show()
+        session.messages.error(error.format_message().replace(PYDANTICS, ""))
+        session.messages.say(f"Try: {context.command_path} --help")
     return error.exit_code
 
 

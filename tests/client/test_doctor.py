@@ -1,0 +1,56 @@
+"""`gtm doctor` and `gtm version`: what is wrong, and what to do about it."""
+
+import json
+
+import pytest
+
+from gtm import VERSION
+from tests.client.runner import Gtm
+from tests.e2e.processes import free_port
+
+
+def results(outcome_json: list[dict[str, str]]) -> dict[str, str]:
+    return {finding["check"]: finding["result"] for finding in outcome_json}
+
+
+def test_a_healthy_installation_passes_every_check(sara: Gtm) -> None:
+    outcome = sara("doctor", "--json")
+    checks = ["url", "connection", "tls", "clock", "versions", "token", "expiry"]
+    assert results(outcome.json) == dict.fromkeys(checks, "ok")
+
+
+def test_a_service_that_is_away_fails_the_connection_with_advice(gtm: Gtm) -> None:
+    outcome = gtm("doctor", "--json", code=6, GTM_URL=f"http://127.0.0.1:{free_port()}")
+    assert results(outcome.json) == {"url": "ok", "connection": "fail"}
+    assert "whether the service runs" in outcome.json[-1]["advice"]
+
+
+def test_who_is_not_signed_in_is_told_so(gtm: Gtm) -> None:
+    outcome = gtm("doctor", "--json", code=4)
+    assert results(outcome.json)["token"] == "fail"
+    assert "gtm login" in outcome.json[-1]["advice"]
+
+
+def test_credentials_that_others_can_read_fail(sara: Gtm) -> None:
+    sara.configuration.mkdir(parents=True)
+    (sara.configuration / "credentials.json").write_text(json.dumps({"tokens": []}), encoding="utf-8")
+    (sara.configuration / "credentials.json").chmod(0o644)
+    outcome = sara("doctor", "--json", code=4, GTM_TOKEN="")
+    assert "chmod 600" in outcome.json[-1]["advice"]
+
+
+def test_a_wrong_setting_fails_before_anything_is_asked(gtm: Gtm) -> None:
+    outcome = gtm("doctor", "-o", "json", code=2, GTM_URL="gpu.example.org")
+    assert results(outcome.json) == {"url": "fail"}
+
+
+@pytest.mark.parametrize("name", ["client", "service"])
+def test_the_versions_of_both_sides_are_told(gtm: Gtm, name: str) -> None:
+    assert gtm("version", "--json").json[name] == VERSION
+
+
+def test_the_version_is_told_without_a_service(gtm: Gtm) -> None:
+    outcome = gtm("version", GTM_URL=f"http://127.0.0.1:{free_port()}")
+    assert outcome.lines[0] == f"gtm\t{VERSION}"
+    assert "does not answer" in outcome.err
+    assert gtm("--version").out == f"gtm {VERSION}\n"
