@@ -25,7 +25,7 @@ async def test_ps_tells_that_there_are_more_than_its_limit(sara: Gtm, desk: Desk
         await desk.submit(user)
     outcome = sara("ps", "--limit", "2")
     assert len(outcome.lines) == 1 + 2
-    assert "The newest 2; there are more." in outcome.err
+    assert "There are more than these 2: --limit 0 shows all." in outcome.err
     assert len(sara("ps", "--limit", "0", "-o", "id").lines) == 3
     assert sara("ps", "--limit", "3").err == ""
 

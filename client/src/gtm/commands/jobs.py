@@ -20,6 +20,7 @@ from gtm.jobview import (
     percent,
     person,
 )
+from gtm.lists import LimitOption, show_list
 from gtm.output import Column, plain
 from gtm.people import EVERYBODY, find_user_id
 from gtm.several import each_of
@@ -54,7 +55,7 @@ def ps(
     user: Annotated[
         str | None, typer.Option(metavar="USER", help=f"Of somebody else, or `{EVERYBODY}`: for admins. E-mail or id.")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="The newest N; 0 for all of them.")] = 50,
+    limit: LimitOption = 50,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every two seconds.")] = False,
 ) -> None:
     """List your jobs that have not ended, newest first."""
@@ -129,15 +130,9 @@ def _list_of(session: Session, user: str | None, statuses: list[str] | None) -> 
 
 
 def _show_list(session: Session, path: str, parameters: Mapping[str, Any], limit: int) -> None:
-    output = session.output
     columns = job_columns(moments(session.settings.calendar), with_owner=path == "/admin/jobs")
-    found = session.service.pages(path, parameters, limit=limit + 1 if limit else None)
-    if limit:
-        rows = list(found)
-        found = iter(rows[:limit])
-    output.records(found, columns, empty="No such jobs. `gtm ps --all` lists those that have ended, too.")
-    if limit and len(rows) > limit:
-        output.say(f"The newest {limit}; there are more.", then="the same with --limit 0")
+    empty = "No such jobs. `gtm ps --all` lists those that have ended, too."
+    show_list(session, path, parameters, columns, limit=limit, empty=empty)
 
 
 def _show_history(session: Session, job: Job) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from gtm.commandline import Commands
 from gtm.context import Session
+from gtm.lists import LimitOption, show_list
 from gtm.quotaview import entry_columns, show_quota
 from gtm.times import moments
 
@@ -18,12 +19,11 @@ def quota(
     entries: Annotated[
         bool, typer.Option("--entries", help="The ledger: why each number moved, newest first.")
     ] = False,
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="The newest N entries; 0 for all.")] = 50,
+    limit: LimitOption = 50,
 ) -> None:
     """Show what is left of your GPU-hours this month."""
     if entries:
-        rows = session.service.pages("/quota/entries", limit=limit or None)
         columns = entry_columns(moments(session.settings.calendar))
-        session.output.records(rows, columns, empty="Nothing has moved yet.")
+        show_list(session, "/quota/entries", {}, columns, limit=limit, empty="Nothing has moved yet.")
     else:
         show_quota(session, session.service.get("/quota"), then="gtm quota --entries")

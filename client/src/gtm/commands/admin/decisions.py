@@ -9,6 +9,7 @@ from gtm.context import Session
 from gtm.durations import format_hours
 from gtm.errors import CommandError, UsageError, exit_code_of
 from gtm.jobview import STATUS_COLORS, Show, gpus
+from gtm.lists import LimitOption, first_rows
 from gtm.output import Column, value_at
 from gtm.several import tell
 from gtm.times import moments
@@ -25,12 +26,11 @@ def requests(
         str | None,
         typer.Option(metavar=f"{TO_DECIDE}|{TO_START}", help="Only those to decide on, or only those to start."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="The oldest N; 0 for all.")] = 100,
+    limit: LimitOption = 100,
 ) -> None:
     """List what waits for a decision or a start, oldest first."""
-    output, service = session.output, session.service
-    wanted = _statuses(status)
-    jobs = list(service.pages("/admin/jobs", {"status": wanted, "sort": "oldest"}, limit=limit or None))
+    output = session.output
+    jobs = first_rows(session, "/admin/jobs", {"status": _statuses(status), "sort": "oldest"}, limit=limit)
     columns = _columns(moments(session.settings.calendar))
     if output.format == "table":
         shown = [{**job, "left": left} for job, left in zip(jobs, _hours_left(session, jobs), strict=True)]

@@ -7,6 +7,7 @@ import typer
 
 from gtm.context import Session
 from gtm.errors import UsageError
+from gtm.lists import LimitOption, show_list
 from gtm.output import Column
 from gtm.people import find_user_id
 from gtm.quotaview import entry_columns, show_quota
@@ -23,7 +24,7 @@ def users(
         str | None, typer.Option("--q", metavar="TEXT", help="Begins the e-mail, or a word of the name.")
     ] = None,
     admins: Annotated[bool, typer.Option("--admins", help="Admins only.")] = False,
-    limit: Annotated[int, typer.Option(metavar="N", min=0, help="The newest N; 0 for all.")] = 100,
+    limit: LimitOption = 100,
 ) -> None:
     """List accounts, newest first."""
     columns = [
@@ -34,8 +35,8 @@ def users(
         Column("Active", "is_active", style=lambda is_active: None if is_active else "red"),
         Column("Since", "created_at", moments(session.settings.calendar)),
     ]
-    found = session.service.pages("/admin/users", {"q": q, "is_admin": admins or None}, limit=limit or None)
-    session.output.records(found, columns, empty="Nobody.")
+    parameters = {"q": q, "is_admin": admins or None}
+    show_list(session, "/admin/users", parameters, columns, limit=limit, empty="Nobody.")
 
 
 def activate(session: Session, accounts: UserArguments) -> None:
