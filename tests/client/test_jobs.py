@@ -126,3 +126,12 @@ async def test_on_a_terminal_it_is_asked_first_what_it_costs(
         terminal.type("y\n")
         terminal.expect("is being stopped")
         assert terminal.wait() == 0
+
+
+async def test_numbers_may_be_written_in_persian_digits(sara: Gtm, reza: Gtm, desk: Desk, user: Person) -> None:
+    persian = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
+    job_id = str(await desk.submit(user))
+    assert sara("show", job_id.translate(persian), "-o", "id").out == f"{job_id}\n"
+    assert sara("cancel", job_id.translate(persian), "-o", "id").out == f"{job_id}\n"
+    assert reza("admin", "quota", user.email, "--limit", "۱٫۵", "--reason", "x", "--json").json["limit_hours"] == 1.5
+    assert "Invalid value for 'JOB'" in sara("show", "۰", code=2).err
