@@ -8,7 +8,7 @@ from uuid import uuid4
 import typer
 
 from gtm.context import Session
-from gtm.errors import CommandError, ExitCode, Unreachable, UsageError
+from gtm.errors import CommandError, ExitCode, UsageError
 from gtm.following import follow_to_the_end, say_end, wait_to_the_end
 from gtm.jobspec.options import JobOptions
 from gtm.jobview import Job, exit_code_of, gpu_hours, job_fields, known_fields, summary
@@ -90,14 +90,22 @@ def _submit(service: Service, body: dict[str, Any], key: str) -> Job:
     """Tried again while the service is away: under one key it stays one job."""
     try:
         job: Job = service.post("/jobs", body, idempotency_key=key)
-    except (Unreachable, KeyboardInterrupt) as failure:
-        interrupted = isinstance(failure, KeyboardInterrupt)
-        raise CommandError(
-            ("Interrupted." if interrupted else str(failure)) + " Whether the job was submitted is not known.",
-            exit_code=ExitCode.INTERRUPTED if interrupted else ExitCode.UNREACHABLE,
-            hint=f"the same again with --idempotency-key {key}: it will not be submitted twice",
-        ) from None
+    except KeyboardInterrupt:
+        raise _unknown("Interrupted.", ExitCode.INTERRUPTED, key) from None
+    except CommandError as failure:
+        if failure.exit_code != ExitCode.UNREACHABLE:
+            raise
+        raise _unknown(failure.message, failure.exit_code, key) from None
     return job
+
+
+def _unknown(why: str, exit_code: ExitCode, key: str) -> CommandError:
+    """The service may have the job, and its answer was lost."""
+    return CommandError(
+        f"{why} Whether the job was submitted is not known.",
+        exit_code=exit_code,
+        hint=f"the same again with --idempotency-key {key}: it will not be submitted twice",
+    )
 
 
 def _announce(session: Session, job: Job, manner: Manner) -> None:
@@ -112,6 +120,7 @@ def _announce(session: Session, job: Job, manner: Manner) -> None:
         tell = output.say if manner.follow else output.data
         tell(f"Submitted job {job['id']}")
         output.say(f"{summary(job)} reserved.", then=None if stays else f"gtm logs -f {job['id']}")
+    output.stdout.flush()
 
 
 def _stay(session: Session, job: Job, manner: Manner) -> None:
