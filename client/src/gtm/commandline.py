@@ -171,10 +171,10 @@ class _Panels:
     def write_options(self, parameters: Iterable[Any], context: "Context", formatter: "HelpFormatter") -> None:
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], SHARED_PANEL: []}
         for parameter in parameters:
-            record = parameter.get_help_record(context)
-            if record is not None:
-                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                panels[getattr(parameter, "rich_help_panel", None) or usual].append(record)
+            if parameter.param_type_name == "argument":
+                panels["Arguments"].append((parameter.metavar or parameter.name.upper(), parameter.help or ""))
+            elif (record := parameter.get_help_record(context)) is not None:
+                panels[parameter.rich_help_panel or "Options"].append(record)
         for title, records in panels.items():
             if records:
                 with formatter.section(title):
@@ -186,6 +186,9 @@ class Command(_Panels, TyperCommand):
 
     def get_params(self, ctx: "Context") -> "list[AnyParameter]":
         return converted_late(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: "Context") -> list[str]:
+        return [_usual_notation(piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         self.write_options(self.get_params(ctx), ctx, formatter)
@@ -215,6 +218,12 @@ class Group(_Panels, TyperGroup):
     def format_options(self, ctx: "Context", formatter: "HelpFormatter") -> None:
         self.format_commands(ctx, formatter)
         self.write_options(self.get_params(ctx), ctx, formatter)
+
+
+def _usual_notation(piece: str) -> str:
+    """`JOB...`, where typer writes `{JOB...}...`."""
+    bare = piece.removesuffix("...") if piece.count("...") > 1 else piece
+    return bare[1:-1] if bare.startswith("{") and bare.endswith("}") else bare
 
 
 def write_epilog(epilog: str | None, formatter: "HelpFormatter") -> None:

@@ -32,7 +32,12 @@ PasswordOption = Annotated[
 ]
 DaysOption = Annotated[int, typer.Option(min=1, max=365, metavar="DAYS", help="How long the token is good for.")]
 ScopeOption = Annotated[
-    list[Scope] | None, typer.Option("--scope", help="What the token is good for; can be repeated.")
+    list[Scope] | None,
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help=f"What the token is good for: {', '.join(scope.value for scope in Scope)}; can be repeated. Without it: all that you may do.",
+    ),
 ]
 
 
