@@ -61,6 +61,6 @@ def _sentence(error: Mapping[str, Any], language: Language) -> str:
     key = f"field.{SENTENCES.get(kind, kind)}"
     if key == "field.one_of":
         facts["expected"] = QUOTED.findall(context.get("expected", ""))
-    if key == "field.string_too_short" and facts.get("min_length") == 1:
+    if key in ("field.string_too_short", "field.too_short") and facts.get("min_length") == 1:
         key += ".one"
     return find_message(key, language, **facts) or message("field.invalid", language)
