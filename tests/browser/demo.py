@@ -8,7 +8,7 @@ back afterwards. Runs take as long as they say, so that what runs now goes on in
 import heapq
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,13 +21,14 @@ from app.api.state import AppState
 from app.core.clock import system_clock
 from app.db.engine import Database
 from app.db.queries import runs
+from app.db.queries import tokens as token_queries
 from app.dispatcher.build import create_dispatcher
 from app.domain.errors import DomainError, NoCapacity
-from app.domain.identity import Caller
+from app.domain.identity import Caller, Scope
 from app.domain.job_request import JobRequest
 from app.executors.registry import create_executor
 from app.executors.simulated.plan import plan_run
-from app.services import gpus, jobs, quotas
+from app.services import gpus, jobs, quotas, tokens
 from app.services.jobs import EngineKind
 from app.services.runs import spec_of
 from tests.browser.service import UNGUARDED, state_on
@@ -249,6 +250,9 @@ class History:
     def _plan_these_days(self, end: datetime) -> None:
         self._at(end - timedelta(days=4), self._change_quotas)
         self._at(end - timedelta(days=2), partial(self._drain, "node2", 7))
+        both = (Scope.JOBS_READ, Scope.JOBS_WRITE)
+        self._at(end - timedelta(days=9), partial(self._make_token, "gtm on login1", both, end - timedelta(minutes=40)))
+        self._at(end - timedelta(days=1), partial(self._make_token, "اجرای شبانه", both[1:], None))
         for scene in SCENES:
             self._at(end - timedelta(hours=scene.hours_ago), partial(self._play, scene))
 
@@ -371,6 +375,15 @@ class History:
                 origin=ORIGIN,
             )
 
+    async def _make_token(self, name: str, scopes: Sequence[Scope], last_used_at: datetime | None) -> None:
+        async with self._state.database.transaction() as connection:
+            owner, lifetime, now = self._people[RESEARCHER].caller, timedelta(days=30), self._clock()
+            made = await tokens.create(
+                connection, owner, name=name, scopes=scopes, lifetime=lifetime, now=now, origin=ORIGIN
+            )
+            if last_used_at is not None:
+                await token_queries.use(connection, made.secret.sha256, now=last_used_at)
+
     @property
     def _decider(self) -> Caller:
         return self._random.choice([person for person in self._people.values() if person.is_admin]).caller
@@ -400,5 +413,10 @@ AUDIT_DATES = (
     """
     UPDATE audit_entries a SET created_at = e.created_at
     FROM quota_entries e WHERE a.action LIKE 'quota.%' AND a.target_id = e.user_id AND e.kind IN ('LIMIT', 'ADJUST')
+    """,
+    """
+    UPDATE audit_entries a SET created_at = t.created_at
+    FROM personal_access_tokens t
+    WHERE a.action = 'token.created' AND a.target_id = t.user_id AND a.details ->> 'name' = t.name
     """,
 )

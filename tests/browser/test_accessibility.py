@@ -100,6 +100,7 @@ OPENED = {
     "index": (problems_in_the_form, all_details, the_menu),
     "jobs": (dialog("job.action.cancel"),),
     "job:RUNNING": (dialog("job.action.cancel"), what_is_read_late),
+    "profile": (dialog("tokens.new"), dialog("tokens.revoke")),
     "admin/requests": (
         dialog("job.action.approve"),
         dialog("job.action.reject"),
@@ -126,6 +127,16 @@ async def test_what_opens_on_a_page_has_no_barriers(
     await page.goto(shown.address(lab))
     await settled(page)
     await opening(page, words("fa"))
+    assert await flaws(page, "fa", themes=("light", "dark")) == []
+
+
+async def test_a_new_token_has_no_barriers(visitor: Visitor, user: Person) -> None:
+    page = await visitor(user, language="fa")
+    await page.goto("/ui/profile.html")
+    await page.click("#make-token")
+    await page.fill("#token-name", "اجرای شبانه")
+    await page.click("dialog [type=submit]")
+    await expect(page.locator("#secret")).to_be_visible()
     assert await flaws(page, "fa", themes=("light", "dark")) == []
 
 

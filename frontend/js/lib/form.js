@@ -330,9 +330,13 @@ function controlOf(form, pointer) {
   return control instanceof HTMLElement ? control : null;
 }
 
-/** @param {HTMLElement} control */
+/**
+ * Of a choice among several, what it is about.
+ * @param {HTMLElement} control
+ */
 function labelOf(control) {
-  const label = /** @type {HTMLInputElement} */ (control).labels?.[0];
+  const group = control.closest("fieldset")?.querySelector("legend");
+  const label = group ?? /** @type {HTMLInputElement} */ (control).labels?.[0];
   return (label?.querySelector(".field-name") ?? label)?.textContent?.trim() ?? control.id;
 }
 

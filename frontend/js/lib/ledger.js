@@ -1,7 +1,7 @@
 // The ledger of a quota: why each number of a month moved.
 import { html, icon, nothing } from "./html.js";
 import { fullTime, language, personName, t } from "./i18n.js";
-import { jobUrl } from "./jobs.js";
+import { pageUrl } from "./shell.js";
 
 /** @typedef {import("./api.js").Schemas["QuotaEntryRead"]} Entry */
 
@@ -39,7 +39,7 @@ function row(entry) {
     <td data-label=${t("ledger.what")}>
       <span>
         ${t(`ledger.kind.${entry.kind}`)}
-        ${entry.job_id === null ? nothing : html` <a href=${jobUrl({ id: entry.job_id })}><bdi>${entry.job_name}</bdi></a>`}
+        ${entry.job_id === null ? nothing : html` <a href=${pageUrl(`job.html?id=${entry.job_id}`)}><bdi>${entry.job_name}</bdi></a>`}
         ${entry.note ? html`<br><span class="small soft" dir="auto">${entry.note}</span>` : nothing}
       </span>
     </td>

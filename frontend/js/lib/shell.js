@@ -237,6 +237,22 @@ export async function copy(text) {
   toast(t(isCopied ? "toast.copied" : "toast.not_copied"), isCopied ? "success" : "problem");
 }
 
+/**
+ * Text as programs write it, with a button that copies it.
+ * @param {{ id: string, label: Content, text?: string }} what `text` can be put into the element `id` later
+ */
+export function copyable({ id, label, text = "" }) {
+  return html`<div class="copyable">
+    <div class="copyable-head">
+      <p class="small" id="${id}-label">${label}</p>
+      <button type="button" class="button button-small" aria-describedby="${id}-label" @click=${() => copy(place(`#${id}`).textContent ?? "")}>
+        ${icon("copy")}${t("action.copy")}
+      </button>
+    </div>
+    <pre id=${id} class="code-block" dir="ltr" tabindex="0">${text}</pre>
+  </div>`;
+}
+
 /** @param {string} text */
 function copyTheOldWay(text) {
   const opener = /** @type {HTMLElement | null} */ (document.activeElement);

@@ -1,4 +1,4 @@
-// The reader's own account: name, language and theme, password, where it is signed in, and the ledger of its quota.
+// The reader's own account: name, language and theme, password, where it is signed in, tokens, the ledger of its quota.
 import { call, download, get, getPage, renewToken, updateUser } from "../lib/api.js";
 import { clearProblem, field, onSubmit } from "../lib/form.js";
 import { html, icon, nothing, place, render } from "../lib/html.js";
@@ -15,6 +15,7 @@ import {
   toast,
   toastProblem,
 } from "../lib/shell.js";
+import { hideSecret, loadTokens } from "../lib/tokens.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 
@@ -43,8 +44,9 @@ let older = null;
 showAccount();
 showDisplay();
 showPassword();
-await Promise.all([loadSessions(), loadLedger()]);
+await Promise.all([loadSessions(), loadTokens(), loadLedger()]);
 place("#ledger-section").hidden = false; // The list above it has its length by now.
+if (location.hash === "#tokens-section") place("#tokens-section").scrollIntoView();
 reloadOn((news) => news.type === "quota" || (news.type === "job" && news.data.user_id === user.id), loadLedger);
 
 function showAccount() {
@@ -135,7 +137,8 @@ function showPassword() {
     clearProblem(passwords);
     toast(t("password.done"));
     await renewToken();
-    await loadSessions();
+    hideSecret();
+    await Promise.all([loadSessions(), loadTokens()]);
   });
 }
 
