@@ -1,4 +1,4 @@
-"""What a person is told while a command waits: a line with a bar on a terminal, elsewhere a line for each change."""
+"""What a person is told while a command waits: a line that lives on a terminal, elsewhere a line for each change."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from gtm.output import Output, harmless
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.status import Status
+
+BAR_CELLS = 24
 
 
 class StatusLine:
@@ -15,39 +17,34 @@ class StatusLine:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._said = ""
-        self._bar: tuple[Progress, TaskID] | None = None
+        self._live: Status | None = None
 
     def __enter__(self) -> "StatusLine":
         if self._output.shows_progress:
-            self._bar = _bar_on(self._output)
-            self._bar[0].start()
+            console = self._output.console(to_stderr=True)
+            console.soft_wrap = False
+            self._live = console.status("")
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar[0].stop()
+        if self._live is not None:
+            self._live.stop()
 
     def show(self, text: str, share: float | None = None) -> None:
         """`share`: how much is done, 0 to 1; None where nobody knows."""
-        if self._bar is not None:
-            progress, task = self._bar
-            total = None if share is None else 1.0
-            progress.update(task, description=harmless(text), total=total, completed=share or 0.0)
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.update(Text(harmless(text if share is None else f"{bar(share)} {text}")))
         elif text != self._said:
             self._output.say(text)
         self._said = text
 
 
-def _bar_on(output: Output) -> "tuple[Progress, TaskID]":
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-
-    columns = (
-        SpinnerColumn(),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    progress = Progress(*columns, console=output.console(to_stderr=True), transient=True)
-    return progress, progress.add_task("", total=None)
+def bar(share: float) -> str:
+    """`━━━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌  50%`."""
+    done = int(share * BAR_CELLS)
+    return "━" * done + "╌" * (BAR_CELLS - done) + f" {share:4.0%}"
