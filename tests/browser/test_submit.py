@@ -1,18 +1,29 @@
 """The form on the dashboard: what a job costs is known before it is sent, and nothing that was typed is lost."""
 
+from asyncio import to_thread
+from pathlib import Path
+
 import pytest
 from playwright.async_api import Page, Route, expect
 
 from app.api.state import AppState
 from tests.browser.chromium import Language
 from tests.browser.conftest import Visitor
+from tests.browser.service import Service
 from tests.browser.trouble import Trouble
-from tests.factories import Person
+from tests.browser.words import words
+from tests.client.runner import Gtm, new_gtm
+from tests.factories import Person, make_token
 from tests.services.desk import HOUR, Desk
 
 pytestmark = pytest.mark.anyio
 
 FORM = "#submit-form"
+SAY = words("en")
+ASKED_FOR = """
+SELECT name, gpu_type, num_gpus, time_limit_seconds, command, data_location, is_sensitive, justification
+FROM jobs ORDER BY id
+"""
 
 
 async def fill(page: Page, *, name: str = "train-resnet", gpus: str = "2", hours: str = "3") -> None:
@@ -140,8 +151,41 @@ async def test_the_curl_line_says_the_same_and_holds_no_token(visitor: Visitor, 
     page = await visitor(user)
     await page.goto("/ui/index.html")
     await fill(page, name="it's mine")
-    await page.click("text=The same from a terminal")
+    await page.click(f"text={SAY('submit.as_curl')}")
     line = page.locator("#curl")
     await expect(line).to_contain_text('"num_gpus": 2')
     await expect(line).to_contain_text("it'\\''s mine")
     assert "eyJ" not in (await line.text_content() or "")
+
+
+@pytest.mark.parametrize(
+    "command", ["python train.py --epochs 10", "cd /data && python 'x y.py' > \"$HOME/out\"\n\techo \\\\ done  \n"]
+)
+async def test_the_gtm_line_submits_the_very_same_job(
+    visitor: Visitor, user: Person, service: Service, tmp_path: Path, command: str
+) -> None:
+    page = await visitor(user)
+    await page.goto("/ui/index.html")
+    await fill(page, name="it's «شبانه» $1", hours="0.333")
+    await page.select_option("#gpu_type", "V100")
+    await page.fill("#command", command)
+    await page.click(f"text={SAY('submit.more')}")
+    await page.fill("#justification", "--for the paper\nof *June*")
+    await page.fill("#data_location", "/data/brats `ls`")
+    await page.check("#is_sensitive")
+    await page.click(f"text={SAY('submit.as_curl')}")
+    await expect(page.locator("#gtm")).to_contain_text("--sensitive")
+    line = str(await page.locator("#gtm").text_content())
+    token = await make_token(service.state, user)
+    await to_thread(say_in_a_shell, new_gtm(tmp_path, GTM_URL=service.url, GTM_TOKEN=token.secret), line)
+    await page.click(f"{FORM} [type=submit]")
+    await expect(page.locator(".toast-success")).to_be_visible()
+    by_line, by_form = await Desk(service.state).sql(ASKED_FOR)
+    assert tuple(by_line) == tuple(by_form)
+    assert by_form.command == command
+
+
+def say_in_a_shell(gtm: Gtm, line: str) -> None:
+    with gtm.start_script(f'gtm() {{ $GTM "$@"; }}\n{line}') as shell:
+        _, said = shell.communicate(timeout=60)
+    assert shell.returncode == 0, said

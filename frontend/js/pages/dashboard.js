@@ -1,5 +1,6 @@
 // The first page: the month's quota, what is under way, what is free, and a form to submit a job.
 import { call, get, getPage, Problem } from "../lib/api.js";
+import { curlLine, gtmLine } from "../lib/commandline.js";
 import { field, keepDraft, onSubmit, readForm } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, date, explain, hours, joined, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
@@ -17,7 +18,7 @@ import {
   trustWarning,
 } from "../lib/jobs.js";
 import { reloadOn } from "../lib/live.js";
-import { copy, onTick, problemPanel, startPage, toast } from "../lib/shell.js";
+import { copyable, onTick, pageUrl, problemPanel, startPage, toast } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas} Schemas */
 /** @typedef {Schemas["JobRead"]} Job */
@@ -210,8 +211,10 @@ function submitForm() {
     <button type="submit" class="button button-primary button-wide">${icon("send", "icon-directional")}${t("submit.submit")}</button>
     <details class="folded">
       <summary>${icon("chevron-down")}${t("submit.as_curl")}</summary>
-      <pre id="curl" class="code-block" dir="ltr" tabindex="0"></pre>
-      <button type="button" class="button button-small" @click=${() => copy(place("#curl").textContent ?? "")}>${icon("copy")}${t("action.copy")}</button>
+      <div class="form-stack">
+        ${copyable({ id: "gtm", label: t("submit.with_gtm") })} ${copyable({ id: "curl", label: t("submit.with_curl") })}
+        <p class="small">${t("submit.needs_token")} <a href="${pageUrl("profile.html")}#tokens-section">${t("tokens.new")}</a></p>
+      </div>
     </details>
   </form>`;
 }
@@ -288,7 +291,8 @@ function checker(form) {
 
   async function check() {
     const request = requestIn(form);
-    place("#curl").textContent = curlOf(request);
+    place("#gtm").textContent = gtmLine(request);
+    place("#curl").textContent = curlLine(request, location.origin);
     asking?.abort();
     if (Number.isNaN(request.num_gpus * request.estimated_hours)) return drawForecast(null);
     asking = new AbortController();
@@ -331,15 +335,6 @@ function drawForecast(forecast, whyNot = t("submit.incomplete")) {
       : html`<p class="small soft">${whyNot}</p>`,
     place("#forecast"),
   );
-}
-
-/**
- * The same submission from a terminal. The token is the reader's own to fill in.
- * @param {ReturnType<typeof requestIn>} request
- */
-function curlOf(request) {
-  const body = JSON.stringify(request, null, 2).replaceAll("'", "'\\''");
-  return `curl -X POST ${location.origin}/api/v1/jobs \\\n  -H "Authorization: Bearer $TOKEN" \\\n  -H "Content-Type: application/json" \\\n  -d '${body}'`;
 }
 
 /** A name for one submission, so that sending it twice makes one job. */
