@@ -13,7 +13,16 @@ from fastapi import FastAPI
 from fastapi.sse import EventSourceResponse
 from sqlalchemy import text
 
-from app.api.deps import UNKNOWN_ADDRESS, AdminUser, Autocommit, ClientAddress, CurrentUser, Now, RequestId, Transaction
+from app.api.deps import (
+    UNKNOWN_ADDRESS,
+    AdminUser,
+    Autocommit,
+    ClientAddress,
+    Now,
+    RequestId,
+    SignedInUser,
+    Transaction,
+)
 from app.api.state import AppState
 from app.core.config import Settings
 from app.domain.errors import NotFound
@@ -168,7 +177,7 @@ async def test_no_request_holds_two_connections(
 ) -> None:
     """With a pool of two, twenty requests that each held one and waited for another would wait for ever."""
 
-    async def whoami(user: CurrentUser, connection: Transaction) -> int:
+    async def whoami(user: SignedInUser, connection: Transaction) -> int:
         await connection.execute(text("SELECT pg_sleep(0.002)"))
         return user.user_id
 
