@@ -1,5 +1,7 @@
 """`gtm quota` and `gtm gpus`."""
 
+from datetime import timedelta
+
 import pytest
 
 from gtm.quotaview import BAR_CELLS, bar, change
@@ -47,7 +49,8 @@ def test_a_change_has_its_sign() -> None:
 
 
 async def test_gpu_types_are_listed_with_what_is_free(sara: Gtm, desk: Desk, user: Person, admin: Person) -> None:
-    job_id = await desk.submit(user, gpu_type="V100", num_gpus=3)
+    long = timedelta(hours=10)
+    job_id = await desk.submit(user, gpu_type="V100", num_gpus=3, command="sleep 36000", time_limit=long)
     await desk.approve(admin, job_id)
     await desk.start(admin, job_id)
     outcome = sara("gpus")
