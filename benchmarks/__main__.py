@@ -6,6 +6,7 @@ from itertools import islice
 from statistics import median
 
 from benchmarks import (
+    client_start,
     dispatching,
     load,
     local_engine,
@@ -30,6 +31,7 @@ MEASUREMENTS = {
     "streams": streams.measure,
     "logins": logins.measure,
     "pages": page_weight.measure,
+    "client": client_start.measure,
 }
 
 

@@ -49,12 +49,12 @@ def measure(server_url: URL, effort: Effort) -> Iterator[Finding]:
         people = sign_up(database, PEOPLE, key)
         settings = {"DATABASE_URL": str(database), "JWT_SECRET_KEY": key}
         with serving("app.main:app", "/readyz", settings) as service:
-            _wait_for_fleet(database)
+            wait_for_fleet(database)
             yield _submitting(service, database, people, effort)
             yield _reading(service, database, people, effort)
 
 
-def _wait_for_fleet(database: BenchDatabase) -> None:
+def wait_for_fleet(database: BenchDatabase) -> None:
     """The dispatcher enters the GPUs into the table a moment after the service is ready."""
     deadline = time.monotonic() + FLEET_SECONDS
     while not database.fetch("SELECT FROM gpus LIMIT 1"):
