@@ -36,7 +36,8 @@ ScopeOption = Annotated[
     typer.Option(
         "--scope",
         metavar="SCOPE",
-        help=f"What the token is good for: {', '.join(scope.value for scope in Scope)}; can be repeated. Without it: all that you may do.",
+        help=f"What the token is good for: {', '.join(scope.value for scope in Scope)}; can be repeated. "
+        "Without it: all that you may do.",
     ),
 ]
 

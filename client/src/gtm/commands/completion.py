@@ -34,7 +34,9 @@ FOR_GOOD = {
         ]
     )
 )
-def completion(session: Session, *, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell.")]) -> None:
+def completion(
+    session: Session, *, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell.")]
+) -> None:
     """Print the completion script of a shell: bash, zsh or fish."""
     from typer._completion_shared import get_completion_script
 
