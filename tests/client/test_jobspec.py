@@ -127,7 +127,7 @@ def test_a_script_gives_its_job_its_own_name(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"\x7fELF\xff\xfe", "is not a script in UTF-8"),
-        (b"echo \0", "has a control character"),
+        (b"echo \0", "which cannot be sent"),
         (b" \n", "is blank"),
         (b"x" * 16_385, "16,385 characters; 16,384 are possible"),
     ],
@@ -221,6 +221,13 @@ def test_a_job_without_a_name_is_called_by_its_command(command: str, name: str) 
     body = JobOptions(command=command).to_body()
     assert body["name"] == name
     assert with_name(name)
+
+
+@pytest.mark.parametrize("text", ["a\x1bb", "a\rb", "a\udcffb"])
+def test_what_cannot_be_sent_is_refused(text: str) -> None:
+    for read in (with_command, with_name):
+        with pytest.raises(UsageError, match="cannot be sent"):
+            read(text)
 
 
 def test_a_blank_command_is_refused() -> None:

@@ -1,5 +1,6 @@
 """What a job can be asked to be. Flags, `#GTM` lines and a job file each give some of it, and are laid over another."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -14,6 +15,8 @@ LONGEST_COMMAND = 16_384
 LONGEST_JUSTIFICATION = 2_000
 LONGEST_DATA_LOCATION = 1_024
 LONGEST_DEFAULT_NAME = 60
+UNSENDABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
+"""Control characters but tab and newline, and bytes of a command line that are no UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,6 @@ WRITTEN_OPTIONS: Mapping[str, Callable[[str], JobOptions]] = {
 def _text(text: str, subject: str, longest: int) -> str:
     if len(text) > longest:
         raise UsageError(f"The {subject} has {len(text):,} characters; {longest:,} are possible.")
-    stray = next((character for character in text if character < " " and character not in "\n\t"), None)
-    if stray is not None:
-        raise UsageError(f"The {subject} has a control character in it ({stray!r}). Take it out.")
+    if unsendable := UNSENDABLE.search(text):
+        raise UsageError(f"The {subject} has {unsendable[0]!r} in it, which cannot be sent. Take it out.")
     return text
