@@ -1,46 +1,18 @@
 """Tokens on this machine: who can read them, and where they are sent."""
 
 import os
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from tests.client.runner import Gtm
+from tests.client.stranger import stranger
 from tests.factories import PASSWORD, Person
-
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
 
 @pytest.fixture
 def signed_in(gtm: Gtm, user: Person) -> Gtm:
     gtm("login", "--email", user.email, "--password-stdin", stdin=PASSWORD + "\n")
     return gtm
-
-
-@contextmanager
-def stranger() -> Iterator[tuple[str, list[bytes]]]:
-    """Somebody else's server: its address, and what it was sent."""
-    received: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    received.append(connection.recv(65536))
-                    connection.sendall(ANSWER)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join()
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])

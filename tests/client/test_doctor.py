@@ -6,6 +6,7 @@ import pytest
 
 from gtm import VERSION
 from tests.client.runner import Gtm
+from tests.client.stranger import answer, stranger
 from tests.e2e.processes import free_port
 
 
@@ -54,3 +55,35 @@ def test_the_version_is_told_without_a_service(gtm: Gtm) -> None:
     assert outcome.lines[0] == f"gtm\t{VERSION}"
     assert "does not answer" in outcome.err
     assert gtm("--version").out == f"gtm {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("says", "found", "advice"),
+    [
+        (answer(body="<html>", Content_Type="text/html"), "not as GPU Task Manager does", "something else answers"),
+        (answer("302 Found", "", Location="https://other.example.org"), "sends us on to https://other", "if you trust"),
+        (answer("502 Bad Gateway", "<html>", Content_Type="text/html"), "answered HTTP 502", "something else answers"),
+    ],
+)
+def test_whoever_else_answers_is_not_taken_for_the_service(gtm: Gtm, says: bytes, found: str, advice: str) -> None:
+    with stranger(says) as (url, _):
+        [_, connection] = gtm("doctor", "--json", code=6, GTM_URL=url).json
+    assert found in connection["found"]
+    assert advice in connection["advice"]
+
+
+def test_a_clock_that_goes_wrong_fails(gtm: Gtm) -> None:
+    says = answer(body='{"version": "0.1.0"}', Date="Mon, 01 Jan 2035 00:00:00 GMT")
+    with stranger(says) as (url, _):
+        findings = {each["check"]: each for each in gtm("doctor", "--json", code=1, GTM_URL=url).json}
+    assert findings["clock"]["result"] == "fail"
+    assert "behind the service's" in findings["clock"]["found"]
+    assert "timedatectl" in findings["clock"]["advice"]
+
+
+def test_a_release_that_does_not_fit_fails(gtm: Gtm) -> None:
+    with stranger(answer(body='{"version": "7.0.0"}')) as (url, _):
+        findings = {each["check"]: each for each in gtm("doctor", "--json", code=1, GTM_URL=url).json}
+    assert findings["versions"]["result"] == "fail"
+    assert "7.0.0" in findings["versions"]["advice"]
+    assert findings["clock"]["result"] == "warn"

@@ -59,7 +59,7 @@ def test_no_command_at_all_shows_the_help_as_a_mistake(offline: Gtm) -> None:
         (["nonsense"], "There is no command 'nonsense'."),
         (["--nonsense"], "No such option: --nonsense"),
         (["config", "set"], "Missing argument 'NAME'"),
-        (["completion", "tcsh"], "gtm: Invalid value for 'shell': 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+        (["completion", "tcsh"], "gtm: Invalid value for 'SHELL': 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (["whoami", "-o", "xml"], "output cannot be 'xml'"),
         (["whoami", "--calendar", "maya"], "calendar cannot be 'maya'"),
     ],

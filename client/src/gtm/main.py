@@ -7,6 +7,7 @@ called, so that `gtm --help` stays quick.
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Annotated, NoReturn
 
@@ -119,6 +120,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return ExitCode.BROKEN_PIPE
+    except Exception as error:
+        return _report_bug(error, session)
     finally:
         session.close()
 
@@ -157,6 +160,15 @@ def _report_usage(error: typer.TyperException, session: Session) -> int:
         session.messages.error(error.format_message().replace(PYDANTICS, ""))
         session.messages.say(f"Try: {context.command_path} --help")
     return error.exit_code
+
+
+def _report_bug(error: Exception, session: Session) -> int:
+    """A mistake of this program: people who only use it are spared the traceback."""
+    if session.flags.verbose:
+        traceback.print_exception(error)
+    session.messages.error(f"This is a mistake in gtm itself ({type(error).__name__}: {error}).")
+    session.messages.say("Try: the same with --verbose, and tell the people who look after gtm what it prints")
+    return ExitCode.FAILED
 
 
 def _flushed(code: int) -> int:

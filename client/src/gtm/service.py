@@ -5,6 +5,7 @@ Idempotency-Key. No other POST is: nobody could tell whether the first one was c
 """
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -249,7 +250,7 @@ class Pauses:
 
 
 def reason_of(error: BaseException) -> str:
-    """In a few words: `connection refused`, `certificate verify failed: self-signed certificate`, `timed out`."""
+    """In a few words: `connection refused`, `certificate verify failed: self-signed certificate`."""
     import httpx2
 
     if isinstance(error, httpx2.TimeoutException):
@@ -257,10 +258,15 @@ def reason_of(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower().split(" (_ssl.c")[0]
+            return _few_words(cause.strerror)
         cause = cause.__cause__ or cause.__context__
-    text = str(error).lower().split(" (_ssl.c")[0]
-    return text.partition("] ")[2] or text or type(error).__name__
+    return _few_words(str(error)) or type(error).__name__
+
+
+def _few_words(text: str) -> str:
+    """Without what OpenSSL and the system put around theirs: `[SSL: …]`, `[Errno 111]`, `(_ssl.c:992)`."""
+    bare = re.sub(r"^\[[^]]*\] ", "", text.split(" (_ssl.c", maxsplit=1)[0]).rstrip(".")
+    return bare[:1].lower() + bare[1:]
 
 
 def _without_needless_tls(url: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ FOR_GOOD = {
     )
 )
 def completion(
-    session: Session, *, shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell.")]
+    session: Session, *, shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]
 ) -> None:
     """Print the completion script of a shell: bash, zsh or fish."""
     from typer._completion_shared import get_completion_script

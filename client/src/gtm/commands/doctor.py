@@ -3,6 +3,7 @@
 The checks come in the order in which things can fail, and those that would need an earlier one are left out.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,8 +15,9 @@ import typer
 from gtm import VERSION
 from gtm.commandline import Commands
 from gtm.context import Session
-from gtm.errors import CommandError, ExitCode
+from gtm.errors import CommandError, ExitCode, Unreachable
 from gtm.output import Column
+from gtm.service import ANSWER_SECONDS
 from gtm.settings import TOKEN_VARIABLE
 from gtm.signing_in import current_token
 from gtm.times import moments, parse_moment
@@ -81,46 +83,79 @@ def _examine(session: Session) -> Iterator[Finding]:
         yield _failure("url", error)
         return
     yield Finding("url", "ok", f"{url} (from {session.settings['url'].source}, profile {session.settings.profile})")
-    service = session.service_as(None, retry_seconds=0)
     try:
-        answer = service.request("GET", "/about")
-        about = answer.json()
+        about = _ask(session.service_as(None, retry_seconds=0))
     except CommandError as error:
-        yield _failure("connection", error, advice=_how_to_connect(error.message))
+        yield _failure("connection", error, advice=_how_to_connect(error))
         return
-    yield Finding("connection", "ok", f"answers within {answer.elapsed.total_seconds() * 1000:.0f} ms")
-    yield _encryption(url, answer)
-    yield _clock(answer)
-    yield _versions(str(about.get("version")))
+    yield Finding("connection", "ok", f"answers within {about.seconds * 1000:.0f} ms")
+    yield _encryption(url, about)
+    yield _clock(about)
+    yield _versions(about.version)
     yield from _tokens(session)
 
 
-def _how_to_connect(reason: str) -> str:
-    if "certificate" in reason or "ssl" in reason or "tls" in reason:
-        return "if the service has a certificate of its own: export SSL_CERT_FILE=/path/to/its-ca.pem"
-    if "not as GPU Task Manager" in reason:
-        return "something else answers there: gtm config set url URL"
-    return "check the address (gtm config set url URL), the network, and whether the service runs"
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the service tells anybody, how long it took, and how the connection is encrypted."""
+
+    version: str
+    date: str
+    seconds: float
+    tls: str | None
 
 
-def _encryption(url: str, answer: "httpx2.Response") -> Finding:
-    if is_in_clear(url):
-        return Finding("tls", "warn", "not encrypted: others on the network can read your token", "use https://")
+def _ask(service: "Service") -> About:
+    """Raises Unreachable also for somebody else's answer."""
+    began = time.monotonic()
+    with service.stream("/about", silence_seconds=ANSWER_SECONDS) as answer:
+        tls = _tls_of(answer)
+        answer.read()
+        seconds = time.monotonic() - began
+        try:
+            version = str(answer.json()["version"])
+        except (ValueError, KeyError, TypeError):
+            raise Unreachable(f"{service.url} answers, but not as GPU Task Manager does.") from None
+        return About(version, answer.headers.get("Date", ""), seconds, tls)
+
+
+def _tls_of(answer: "httpx2.Response") -> str | None:
     stream = answer.extensions.get("network_stream")
     tls: ssl.SSLObject | None = stream.get_extra_info("ssl_object") if stream is not None else None
-    if tls is None:
+    return f"{tls.version()}, certificate until {(tls.getpeercert() or {}).get('notAfter')}" if tls else None
+
+
+def _how_to_connect(error: CommandError) -> str | None:
+    message = error.message.lower()
+    if "certificate" in message:
+        return (
+            "the address must be one that the certificate names; for a certificate of your own authority: "
+            "export SSL_CERT_FILE=/path/to/its-ca.pem"
+        )
+    if "wrong version number" in message or "record layer" in message:
+        return "it does not speak TLS there: is the port right, or is it http://?"
+    if "not as GPU Task Manager" in error.message:
+        return "something else answers there: gtm config set url URL"
+    if "does not answer" in message:
+        return "check the address (gtm config set url URL), the network, and whether the service runs"
+    return error.hint
+
+
+def _encryption(url: str, about: About) -> Finding:
+    if is_in_clear(url):
+        return Finding("tls", "warn", "not encrypted: others on the network can read your token", "use https://")
+    if about.tls is None:
         return Finding("tls", "ok", "not encrypted, and not needed: it stays on this machine")
-    ends = (tls.getpeercert() or {}).get("notAfter")
-    return Finding("tls", "ok", f"{tls.version()}, certificate until {ends}")
+    return Finding("tls", "ok", about.tls)
 
 
-def _clock(answer: "httpx2.Response") -> Finding:
-    """Against the `Date` header, which is a second coarse; half of the way there and back is allowed for."""
+def _clock(about: About) -> Finding:
+    """Against the `Date` header, which is a second coarse."""
     try:
-        theirs = parsedate_to_datetime(answer.headers["Date"])
-    except (KeyError, ValueError):
+        theirs = parsedate_to_datetime(about.date)
+    except ValueError:
         return Finding("clock", "warn", "the service does not tell the time", "ask its operator")
-    ours = datetime.now(timezone.utc) - answer.elapsed / 2
+    ours = datetime.now(timezone.utc)
     skew = (ours - theirs).total_seconds()
     if abs(skew) <= LONGEST_SKEW_SECONDS:
         return Finding("clock", "ok", f"within {LONGEST_SKEW_SECONDS} s of the service's")
