@@ -9,6 +9,7 @@ from gtm.output import Column, plain
 Job = Mapping[str, Any]
 Show = Callable[[Any], str]
 
+SMALLEST_SHOWN_HOURS = 0.01
 ACTIVE = ("PENDING", "APPROVED", "RUNNING")
 ENDED = ("COMPLETED", "FAILED", "REJECTED", "CANCELLED")
 STATUS_COLORS = {
@@ -91,8 +92,11 @@ def percent(share: float | None) -> str:
 
 
 def gpu_hours(hours: float | None) -> str:
+    """`8 GPU-hours`, to two decimals; what is less than them is not called nothing."""
     if hours is None:
         return plain(None)
+    if 0 < hours < SMALLEST_SHOWN_HOURS:
+        return f"less than {SMALLEST_SHOWN_HOURS} GPU-hours"
     return f"{plain(float(hours))} GPU-hour{'' if hours == 1 else 's'}"
 
 

@@ -1,6 +1,6 @@
 """Requests, and the decisions on them: several at once, each standing for itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -46,7 +46,7 @@ def approve(
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="A remark that the owner reads.")] = None,
 ) -> None:
     """Allow PENDING jobs to run."""
-    _decide(session, job_ids, "approve", note, then="gtm admin start")
+    _decide(session, job_ids, "approve", note, then={"APPROVED": "gtm admin start"})
 
 
 def reject(
@@ -57,12 +57,12 @@ def reject(
     """Refuse PENDING jobs. What they had reserved is their owners' again."""
     if not reason.strip():
         raise UsageError("A rejection needs its reason.", hint='--reason "…"')
-    _decide(session, job_ids, "reject", reason, then="gtm show")
+    _decide(session, job_ids, "reject", reason, then={})
 
 
 def start(session: Session, job_ids: JobArguments) -> None:
     """Run APPROVED jobs now. Where the engine has a queue of its own, they enter it."""
-    _decide(session, job_ids, "start", None, then="gtm wait")
+    _decide(session, job_ids, "start", None, then={"RUNNING": "gtm wait", "APPROVED": "gtm wait"})
 
 
 def _statuses(wanted: str | None) -> list[str]:
@@ -107,11 +107,16 @@ def _say_next(session: Session, jobs: list[Mapping[str, Any]]) -> None:
     session.output.say(f"To decide on: {len(to_decide)}. To start: {len(jobs) - len(to_decide)}.", then=then)
 
 
-def _decide(session: Session, job_ids: list[int], action: str, note: str | None, *, then: str) -> None:
-    """Raises typer.Exit with the highest exit code, or for a single job its refusal."""
+def _decide(session: Session, job_ids: list[int], action: str, note: str | None, *, then: Mapping[str, str]) -> None:
+    """`then`: the command that is useful next, by the status that the jobs have come to.
+
+    Raises:
+        typer.Exit: with the highest exit code, if one of several was refused.
+        CommandError: the only one was.
+    """
     results = _results(session, list(dict.fromkeys(job_ids)), action, note)
     decided = [result["job"] for result in results if result["job"]]
-    tell(session, decided, _standing, then=lambda jobs: f"{then} {' '.join(str(job['id']) for job in jobs)}")
+    tell(session, decided, _standing, then=lambda jobs: _next_step(jobs, then))
     refused = [result for result in results if not result["job"]]
     if len(results) == 1 and refused:
         problem = refused[0]["problem"]
@@ -130,6 +135,13 @@ def _results(session: Session, job_ids: list[int], action: str, note: str | None
         decisions = [{"job_id": job_id, "action": action, "note": note} for job_id in some]
         results += session.service.post("/admin/jobs/decisions", {"decisions": decisions})
     return results
+
+
+def _next_step(jobs: Sequence[Mapping[str, Any]], then: Mapping[str, str]) -> str:
+    """Repeating a decision is no mistake, so that a job may have gone further since."""
+    status = jobs[0]["status"]
+    ids = " ".join(str(job["id"]) for job in jobs if job["status"] == status)
+    return f"{then[status]} {ids}" if status in then else f"gtm show {jobs[0]['id']}"
 
 
 def _standing(job: Mapping[str, Any]) -> str:
