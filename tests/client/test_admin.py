@@ -28,6 +28,15 @@ async def test_a_request_is_seen_approved_and_started(sara: Gtm, reza: Gtm, desk
     assert reza("admin", "requests", "--status", "pending").err == "Nothing waits.\n"
 
 
+async def test_a_decision_that_is_repeated_names_what_is_useful_now(
+    reza: Gtm, desk: Desk, user: Person, admin: Person
+) -> None:
+    job_id = await desk.submit(user, command="sleep 36000", time_limit=timedelta(hours=10))
+    await desk.approve(admin, job_id)
+    await desk.start(admin, job_id)
+    assert reza("admin", "approve", job_id).err == f"Job {job_id} is RUNNING.\nNext: gtm show {job_id}\n"
+
+
 async def test_of_several_decisions_each_stands_for_itself(reza: Gtm, desk: Desk, user: Person) -> None:
     cancelled, waiting = [await desk.submit(user) for _ in range(2)]
     await desk.cancel(user, cancelled)
