@@ -94,8 +94,14 @@ def test_bash_accepts_the_script(offline: Gtm) -> None:
 
 @pytest.mark.parametrize(
     ("line", "word", "expected"),
-    [("gtm who", 1, "whoami"), ("gtm config pr", 2, "profiles"), ("gtm whoami --pro", 2, "--profile")],
+    [
+        ("gtm who", 1, "whoami"),
+        ("gtm config pr", 2, "profiles"),
+        ("gtm whoami --pro", 2, "--profile"),
+        ("gtm ps -o js", 3, "json jsonl"),
+        ("gtm config get u", 3, "url"),
+    ],
 )
 def test_commands_and_options_are_completed(offline: Gtm, line: str, word: int, expected: str) -> None:
     outcome = offline(_GTM_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(word))
-    assert outcome.lines == [expected]
+    assert outcome.lines == expected.split()

@@ -38,6 +38,12 @@ COMPLETION_VARIABLE = "_GTM_COMPLETE"
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
+
+def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """What a shell completes a value with."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
 UrlOption = Annotated[
     str | None, typer.Option(metavar="URL", help="Where the service is.", rich_help_panel=SHARED_PANEL)
 ]
@@ -57,7 +63,12 @@ VerboseOption = Annotated[
 OutputOption = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", metavar="|".join(OUTPUT_FORMATS), help="How to print data.", rich_help_panel=SHARED_PANEL
+        "--output",
+        "-o",
+        metavar="|".join(OUTPUT_FORMATS),
+        help="How to print data.",
+        autocompletion=one_of(OUTPUT_FORMATS),
+        rich_help_panel=SHARED_PANEL,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="The same as -o json.", rich_help_panel=SHARED_PANEL)]

@@ -159,6 +159,12 @@ def configuration_directory() -> Path:
     return user_config_path("gtm", appauthor=False)
 
 
+def from_home(source: str) -> str:
+    """A path as a person writes it: `~/.config/gtm/config.toml`."""
+    home = str(Path.home())
+    return f"~{source.removeprefix(home)}" if source.startswith(home + os.sep) else source
+
+
 def checked(name: str, value: str, source: str) -> str:
     """The value, if the setting can have it; raises UsageError otherwise."""
     wanted = _complaint(name, value)

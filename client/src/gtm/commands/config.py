@@ -5,15 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from gtm.commandline import Commands
+from gtm.commandline import Commands, one_of
 from gtm.context import Session
 from gtm.errors import UsageError
 from gtm.output import Column
-from gtm.settings import DEFAULTS, MEANING, SECRETS, checked
+from gtm.settings import DEFAULTS, MEANING, SECRETS, checked, from_home
 
 commands = Commands(help="Settings: read, change, and see where each comes from.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(DEFAULTS)}.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help=f"One of {', '.join(DEFAULTS)}.", autocompletion=one_of(DEFAULTS))
+]
 
 
 @commands.command("list", prints_data=True)
@@ -27,7 +29,7 @@ def list_settings(session: Session) -> None:
         (
             Column("Name", "name"),
             Column("Value", "value", wraps=True),
-            Column("From", "source", wraps=True),
+            Column("From", "source", from_home, wraps=True),
             Column("Meaning", "meaning", wraps=True),
         ),
         empty="There are no settings.",

@@ -4,7 +4,7 @@ The checks come in the order in which things can fail, and those that would need
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -18,7 +18,7 @@ from gtm.context import Session
 from gtm.errors import CommandError, ExitCode, Unreachable
 from gtm.output import Column
 from gtm.service import ANSWER_SECONDS
-from gtm.settings import TOKEN_VARIABLE
+from gtm.settings import TOKEN_VARIABLE, from_home
 from gtm.signing_in import current_token
 from gtm.times import moments, parse_moment
 from gtm.urls import is_in_clear
@@ -58,22 +58,27 @@ class Finding:
 def doctor(session: Session) -> None:
     """Check the connection, the clock, the token and the versions."""
     findings = list(_examine(session))
-    session.output.records(
-        [{name: value for name, value in asdict(each).items() if name != "exit_code"} for each in findings],
-        (
-            Column("Check", "check"),
-            Column("Result", "result", style=COLORS.get),
-            Column("Found", "found", wraps=True),
-            Column("What to do", "advice", wraps=True),
-        ),
-        empty="There was nothing to check.",
-        id_field="check",
-    )
+    session.output.records([_record(each) for each in findings], _columns(findings), empty="", id_field="check")
     failed = [each for each in findings if each.result == "fail"]
     if failed:
         session.output.say(f"{len(failed)} of {len(findings)} checks failed.")
         raise typer.Exit(failed[0].exit_code)
     session.output.say("All is well.", then="gtm submit --help")
+
+
+def _record(finding: Finding) -> Mapping[str, str | None]:
+    return {name: value for name, value in asdict(finding).items() if name != "exit_code"}
+
+
+def _columns(findings: Sequence[Finding]) -> Sequence[Column]:
+    """What to do only where something is to be done."""
+    columns = [
+        Column("Check", "check"),
+        Column("Result", "result", style=COLORS.get),
+        Column("Found", "found", wraps=True),
+    ]
+    advice = [Column("What to do", "advice", wraps=True)] if any(each.advice for each in findings) else []
+    return columns + advice
 
 
 def _examine(session: Session) -> Iterator[Finding]:
@@ -82,7 +87,9 @@ def _examine(session: Session) -> Iterator[Finding]:
     except CommandError as error:
         yield _failure("url", error)
         return
-    yield Finding("url", "ok", f"{url} (from {session.settings['url'].source}, profile {session.settings.profile})")
+    yield Finding(
+        "url", "ok", f"{url} (from {from_home(session.settings['url'].source)}, profile {session.settings.profile})"
+    )
     try:
         about = _ask(session.service_as(None, retry_seconds=0))
     except CommandError as error:
@@ -185,7 +192,7 @@ def _tokens(session: Session) -> Iterator[Finding]:
         yield _failure("token", error)
         return
     source = TOKEN_VARIABLE if session.settings.token_from_environment else str(session.credentials.path)
-    yield Finding("token", "ok", f"of {account['email']} (from {source})")
+    yield Finding("token", "ok", f"of {account['email']} (from {from_home(source)})")
     yield _expiry(session, service)
 
 
