@@ -8,8 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from gtm.commandline import SHARED_PANEL
 from gtm.main import app
+from gtm.shared_options import SHARED_PANEL
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 BEGINNING = "<!-- What follows is written by scripts/cli-reference. -->\n"

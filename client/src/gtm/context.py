@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ class Session:
 
     flags: Flags
     environment: Mapping[str, str]
+    _services: "list[Service]" = field(default_factory=list)
 
     @cached_property
     def settings(self) -> Settings:
@@ -55,11 +56,11 @@ class Session:
         return self.service_as(None)
 
     def service_as(self, token: str | None, *, retry_seconds: float | None = None) -> "Service":
-        """The service at the URL in force, with this token; close it. `retry_seconds` other than the setting's."""
+        """The service at the URL in force, with this token. `retry_seconds`: other than the setting's."""
         from gtm.service import Service, Waiting  # `--help` can do without
 
         _ = self._warning_of_clear_text
-        return Service(
+        service = Service(
             self.settings.url,
             token,
             Waiting(self.settings.retry_seconds if retry_seconds is None else retry_seconds),
@@ -67,6 +68,8 @@ class Session:
             say=self._say,
             log=self._say if self.flags.verbose else lambda _: None,
         )
+        self._services.append(service)
+        return service
 
     @property
     def token(self) -> str:
@@ -87,10 +90,9 @@ class Session:
         return self.credentials.find(self.settings.profile, self.settings.url)
 
     def close(self) -> None:
-        """Give connections back. Nothing is made for it that was not used."""
-        for name in ("service", "public_service"):
-            if name in self.__dict__:
-                self.__dict__[name].close()
+        """Give all connections back."""
+        for service in self._services:
+            service.close()
 
     @cached_property
     def _warning_of_clear_text(self) -> None:

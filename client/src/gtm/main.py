@@ -12,22 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, NoReturn
 
 import typer
+from typer._click.exceptions import NoArgsIsHelpError
 
 from gtm import VERSION
-from gtm.commandline import (
-    COMPLETION_VARIABLE,
-    HELP_NAMES,
-    CalendarOption,
-    Entry,
-    NoColorOption,
-    ProfileOption,
-    Program,
-    UrlOption,
-    VerboseOption,
-)
 from gtm.context import Session
 from gtm.errors import CommandError, ExitCode
+from gtm.parsing import HELP_NAMES
+from gtm.program import COMPLETION_VARIABLE, Entry, Program
 from gtm.settings import Flags
+from gtm.shared_options import CalendarOption, NoColorOption, ProfileOption, UrlOption, VerboseOption, take
 
 JOBS = "Your jobs"
 ACCOUNT = "Your account"
@@ -54,7 +47,6 @@ COMMANDS: Mapping[str, Entry] = {
     "completion": Entry("completion", "Print the completion script of a shell: bash, zsh or fish.", CLIENT),
     "version": Entry("version", "Show the versions of this program and of the service.", CLIENT),
 }
-
 
 SELDOM = 100_000
 """Objects between two collections of garbage: imports make many and leave none, and are a tenth quicker so."""
@@ -96,7 +88,8 @@ def gtm(
 ) -> None:
     """Submit GPU jobs, follow them, and share GPUs fairly."""
     session: Session = context.obj
-    session.flags = Flags(url=url, profile=profile, calendar=calendar, no_color=no_color, verbose=verbose)
+    said = {"url": url, "profile": profile, "calendar": calendar, "no_color": no_color, "verbose": verbose}
+    take(session.flags, said)
 
 
 def main() -> NoReturn:
@@ -152,13 +145,13 @@ def _report(error: CommandError, session: Session) -> int:
 
 
 def _report_usage(error: typer.TyperException, session: Session) -> int:
-    """A call that typer does not understand; without any arguments, the help that it should have asked for."""
+    """A call that typer does not understand; of one without any arguments the message is the help."""
     context = getattr(error, "ctx", None)
-    if context is None or not error.format_message() or error.message == context.get_help():
-        getattr(error, "show", lambda: None)()
+    if isinstance(error, NoArgsIsHelpError):
+        sys.stderr.write(f"{error.message}\n")
     else:
         session.messages.error(error.format_message().replace(PYDANTICS, ""))
-        session.messages.say(f"Try: {context.command_path} --help")
+        session.messages.say(f"Try: {context.command_path if context else 'gtm'} --help")
     return error.exit_code
 
 

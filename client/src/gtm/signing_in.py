@@ -57,7 +57,6 @@ def signed_in(session: Session, login: Login) -> Iterator[tuple[Service, Mapping
     try:
         yield service, answer["user"]
     finally:
-        service.close()
         with suppress(CommandError):  # it would end by itself
             public.post("/auth/logout", headers=OUR_PAGES)
 

@@ -146,7 +146,6 @@ def _credential_of(session: Session, token: str) -> Credential:
     """Of a token that somebody brought. Raises NotSignedIn if the service does not take it."""
     service = session.service_as(token)
     account, known = service.get("/auth/me"), current_token(service)
-    service.close()
     return _credential(session, account, known or {}, token, made_here=False)
 
 
@@ -181,8 +180,6 @@ def _revoke(session: Session, credential: Credential) -> None:
             service.delete(f"/auth/tokens/{known}")
     except NotSignedIn:
         pass
-    finally:
-        service.close()
 
 
 def _remember_url(session: Session) -> None:

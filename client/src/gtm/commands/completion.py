@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from gtm.commandline import COMPLETION_VARIABLE, Commands
+from gtm.commandline import Commands
 from gtm.context import Session
+from gtm.program import COMPLETION_VARIABLE
 
 commands = Commands()
 

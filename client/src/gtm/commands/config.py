@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from gtm.commandline import Commands, one_of
+from gtm.commandline import Commands
 from gtm.context import Session
 from gtm.errors import UsageError
 from gtm.output import Column
 from gtm.settings import DEFAULTS, MEANING, SECRETS, checked, from_home
+from gtm.shared_options import one_of
 
 commands = Commands(help="Settings: read, change, and see where each comes from.")
 
