@@ -76,6 +76,14 @@ async def test_a_get_waits_for_a_service_that_comes_back(sara: Gtm, service: Ser
     assert '"email": "sara@example.org"' in out
 
 
+def test_interrupting_the_wait_ends_it_as_a_shell_expects(sara: Gtm) -> None:
+    with sara.on_terminal("whoami", GTM_URL=f"http://127.0.0.1:{free_port()}", GTM_RETRY_SECONDS="60") as terminal:
+        terminal.expect("Trying again")
+        terminal.type("\x03")
+        assert terminal.wait() == 130
+    assert "Traceback" not in terminal.seen
+
+
 def test_a_login_is_not_repeated(gtm: Gtm) -> None:
     outcome = gtm(
         *("login", "--email", "a@example.org", "--password-stdin"),
