@@ -1,6 +1,7 @@
 """Staying with a job: `logs`, `logs -f`, `submit --follow` and `wait`, whatever happens to the service meanwhile."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from subprocess import Popen
@@ -182,7 +183,7 @@ async def test_wait_shows_a_bar_on_a_terminal(sara: Gtm, run: Run) -> None:
         terminal.expect(f"Job {job_id} is RUNNING.")
         terminal.expect(f"Job {job_id} COMPLETED.")
         assert terminal.wait() == 0
-    assert "━" in terminal.seen
+    assert re.search(r"[━╌]{24} +\d+%", terminal.seen)
 
 
 async def test_ten_submissions_while_the_service_goes_and_comes_are_ten_jobs(sara: Gtm, service: Service) -> None:
