@@ -46,6 +46,7 @@ async def test_of_several_decisions_each_stands_for_itself(reza: Gtm, desk: Desk
     assert "[job-state-conflict]" in outcome.err
     assert "gtm: 999999999: " in outcome.err
     assert "[not-found]" in reza("admin", "start", 999_999_999, code=3).err
+    assert "100 jobs are decided on in one call" in reza("admin", "approve", *range(1, 102), code=2).err
 
 
 async def test_a_rejection_needs_its_reason(sara: Gtm, reza: Gtm, desk: Desk, user: Person) -> None:

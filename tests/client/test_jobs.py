@@ -115,7 +115,7 @@ async def test_on_a_terminal_it_is_asked_first_what_it_costs(
 ) -> None:
     job_id = await desk.submit(user, command="sleep 36000", time_limit=timedelta(hours=10))
     with sara.on_terminal("cancel", job_id) as terminal:
-        terminal.expect("is PENDING: nothing is charged, 10 GPU-hours are yours again.")
+        terminal.expect("is PENDING: nothing is charged, 10 GPU-hours are released.")
         terminal.type("n\n")
         terminal.expect("Nothing was cancelled.")
         assert terminal.wait() == 1

@@ -128,12 +128,13 @@ def _decide(session: Session, job_ids: list[int], action: str, note: str | None,
 
 
 def _results(session: Session, job_ids: list[int], action: str, note: str | None) -> list[Mapping[str, Any]]:
-    """One for each job, in their order."""
-    results: list[Mapping[str, Any]] = []
-    for first in range(0, len(job_ids), MOST_AT_ONCE):
-        some = job_ids[first : first + MOST_AT_ONCE]
-        decisions = [{"job_id": job_id, "action": action, "note": note} for job_id in some]
-        results += session.service.post("/admin/jobs/decisions", {"decisions": decisions})
+    """One for each job, in their order, from one call: it comes back with all of them, or with none."""
+    if len(job_ids) > MOST_AT_ONCE:
+        raise UsageError(
+            f"{MOST_AT_ONCE} jobs are decided on in one call; these are {len(job_ids)}.", hint="xargs -n 100"
+        )
+    decisions = [{"job_id": job_id, "action": action, "note": note} for job_id in job_ids]
+    results: list[Mapping[str, Any]] = session.service.post("/admin/jobs/decisions", {"decisions": decisions})
     return results
 
 
