@@ -1,9 +1,12 @@
 """Tokens on this machine: who can read them, and where they are sent."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from gtm.credentials import Credential, CredentialFile
 from tests.client.runner import Gtm
 from tests.client.stranger import stranger
 from tests.factories import PASSWORD, Person
@@ -74,3 +77,14 @@ def test_profiles_have_tokens_of_their_own(signed_in: Gtm, admin: Person) -> Non
 def test_an_unencrypted_service_elsewhere_is_warned_of(gtm: Gtm, url: str) -> None:
     outcome = gtm("version", "--url", url, code=None, HTTP_PROXY="http://127.0.0.1:9")
     assert "is not encrypted" in outcome.err
+
+
+def test_logins_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
+    file = CredentialFile(tmp_path / "gtm" / "credentials.json")
+    made = [Credential(f"profile-{number}", "https://gpu.example.org", f"gtm_{number}") for number in range(16)]
+    with ThreadPoolExecutor(len(made)) as people:
+        list(people.map(file.keep, made))
+    assert sorted(each.token for each in file.read()) == sorted(each.token for each in made)
+    with ThreadPoolExecutor(len(made)) as people:
+        list(people.map(lambda each: file.forget(each.profile), made))
+    assert file.read() == []

@@ -7,7 +7,8 @@ beside and moved in place, so that it is always whole.
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,28 @@ class CredentialFile:
 
     def keep(self, credential: Credential) -> None:
         """In place of what the profile had."""
-        self._write([*(each for each in self.read() if each.profile != credential.profile), credential])
+        with self._alone():
+            self._write([*(each for each in self.read() if each.profile != credential.profile), credential])
 
     def forget(self, profile: str) -> None:
-        self._write([each for each in self.read() if each.profile != profile])
+        with self._alone():
+            self._write([each for each in self.read() if each.profile != profile])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of several calls at once each waits for the one before, so that none drops what another has just kept."""
+        import fcntl  # who only reads goes without
+
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+        except OSError as error:
+            raise self._cannot_be_written(error) from None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _refuse_if_shared(self, status: os.stat_result) -> None:
         if os.name != "posix":
@@ -95,7 +114,6 @@ class CredentialFile:
     def _write(self, credentials: Iterable[Credential]) -> None:
         content: dict[str, Any] = {"tokens": [asdict(each) for each in credentials]}
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft = self.path.with_name(f"{FILE_NAME}.{os.getpid()}.tmp")
             draft.unlink(missing_ok=True)
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -105,4 +123,7 @@ class CredentialFile:
                 os.fsync(descriptor)
             draft.replace(self.path)
         except OSError as error:
-            raise CommandError(f"{self.path} cannot be written: {error.strerror}.") from None
+            raise self._cannot_be_written(error) from None
+
+    def _cannot_be_written(self, error: OSError) -> CommandError:
+        return CommandError(f"{self.path} cannot be written: {error.strerror}.")
