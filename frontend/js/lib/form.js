@@ -171,6 +171,14 @@ export function keepDraft(form, name) {
 }
 
 /**
+ * Puts the focus where people begin, unless they have begun already: they may be quicker than a page's script.
+ * @param {HTMLElement} control
+ */
+export function beginAt(control) {
+  if (document.activeElement === document.body) control.focus();
+}
+
+/**
  * @param {string} place
  * @returns {Record<string, string>}
  */

@@ -1,6 +1,6 @@
 // Sign in, and go on to the page that was asked for.
 import { restoreSession, signIn } from "../lib/api.js";
-import { onSubmit } from "../lib/form.js";
+import { beginAt, onSubmit } from "../lib/form.js";
 import { html, icon, render } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 import { pageAskedFor, startPublicPage } from "../lib/shell.js";
@@ -29,7 +29,7 @@ onSubmit(form, async ({ username = "", password = "" }) => {
   location.replace(pageAskedFor());
 });
 
-/** @type {HTMLInputElement} */ (form.elements.namedItem("username")).focus();
+beginAt(/** @type {HTMLInputElement} */ (form.elements.namedItem("username")));
 if (await restoreSession().catch(() => null)) location.replace(pageAskedFor());
 
 /**

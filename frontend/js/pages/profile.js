@@ -45,7 +45,7 @@ showAccount();
 showDisplay();
 showPassword();
 await Promise.all([loadSessions(), loadTokens(), loadLedger()]);
-place("#ledger-section").hidden = false; // The list above it has its length by now.
+for (const id of ["#tokens-section", "#ledger-section"]) place(id).hidden = false; // What is above has its length by now.
 if (location.hash === "#tokens-section") place("#tokens-section").scrollIntoView();
 reloadOn((news) => news.type === "quota" || (news.type === "job" && news.data.user_id === user.id), loadLedger);
 

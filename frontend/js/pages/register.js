@@ -1,6 +1,6 @@
 // Make an account, and sign in with it at once.
 import { register, signIn } from "../lib/api.js";
-import { keepDraft, onSubmit } from "../lib/form.js";
+import { beginAt, keepDraft, onSubmit } from "../lib/form.js";
 import { pageAskedFor, startPublicPage } from "../lib/shell.js";
 
 startPublicPage();
@@ -14,4 +14,4 @@ onSubmit(form, async ({ full_name = "", email = "", password = "" }) => {
   location.replace(pageAskedFor());
 });
 
-/** @type {HTMLInputElement} */ (form.elements.namedItem("full_name")).focus();
+beginAt(/** @type {HTMLInputElement} */ (form.elements.namedItem("full_name")));
