@@ -106,8 +106,7 @@ def test_a_second_start_installs_nothing_and_passes_arguments_on(served: Path) -
 
 
 def test_the_tests_extend_the_environment_and_leave_it_good_for_serving(served: Path) -> None:
-    workers = min(len(os.sched_getaffinity(0)) + 1, 4)
-    command = f"pytest 1.0 -n {workers} --dist worksteal tests/unit -x\n"
+    command = "pytest 1.0 -n auto --maxprocesses 4 --dist worksteal tests/unit -x\n"
     assert run(served, "test", "tests/unit", "-x") == (0, command, INSTALLING_FOR_DEVELOPMENT)
     assert run(served, "test", "tests/unit", "-x") == (0, command, "")
     assert run(served, "serve")[2] == ""

@@ -253,7 +253,7 @@ async def test_a_slurm_whose_json_is_strange_is_read_as_text(
     """A version that knows no JSON, or writes another one than is understood."""
     stand_in(tmp_path, monkeypatch, "squeue", "case $* in *--json*) echo 'unrecognized option' >&2; exit 1;; esac")
     engine = start_engine(SMALL)
-    spec = engine.spec(exit_code=3)
+    spec = engine.spec(exit_code=3, runs_for=timedelta(seconds=8))
     await engine.executor.start(spec)
 
     running = await comes_to(engine, spec, is_running)
