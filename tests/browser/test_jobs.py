@@ -77,6 +77,8 @@ async def test_a_status_that_a_tab_lacks_is_not_asked_for(
     await expect(page.locator(ROWS)).to_have_count(1)
     await page.click(".tab:has-text('Finished')")
     await expect(page.locator(ROWS)).to_contain_text(["rejected-one"])
+    await expect(page.locator(ROWS)).to_have_count(1)
+    assert await names_of(page) == ["rejected-one"]
     assert page.url.endswith("/jobs.html?tab=finished")
 
 
