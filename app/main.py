@@ -116,4 +116,9 @@ def app_or_exit() -> FastAPI:
         sys.exit(f"gpu-task-manager cannot start: {problem}")
 
 
-app = app_or_exit()
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when a server first asks for it, so that importing this module needs no settings."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = app = app_or_exit()
+    return app

@@ -6,6 +6,10 @@ that was migrated once. Between tests its rows are deleted with the triggers tha
 millisecond, and a new clone a hundred.
 """
 
+# The service is imported by the fixtures that need it: tests of pure functions start seconds earlier.
+
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import os
@@ -13,26 +17,25 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
-from fastapi import FastAPI
-from sqlalchemy import NullPool, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.api.state import AppState
-from app.core.config import DispatcherPlacement, Settings
-from app.db.embedded import EmbeddedPostgres
-from app.db.engine import Database, normalise_url
-from app.db.migrations import MIGRATIONS, upgrade_to_head
-from app.main import create_app
-from app.models import Base
-from tests.factories import Person, make_user, sign_in
+from tests.surroundings import WORKER_VARIABLE, Run, take_known_surroundings
+
+if TYPE_CHECKING:
+    import httpx2
+    from fastapi import FastAPI
+
+    from app.api.state import AppState
+    from app.core.config import Settings
+    from app.db.engine import Database
+    from tests.factories import Person
 
 BEGINNING = datetime(2026, 3, 10, 12, tzinfo=UTC)
 TEMPLATE_LOCK = 4_761_003
 QUICK_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+RUN = pytest.StashKey[Run]()
 SECRET = "k7Gq2mZr8VtXw4Yb6Nc0Pd1Le3Hf5Ju9Ao"
 
 
@@ -51,11 +54,22 @@ class FakeClock:
         return self.now
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    distributes = bool(config.getoption("numprocesses", None)) and WORKER_VARIABLE not in os.environ
+    run = take_known_surroundings(runs_tests=not distributes)
+    config.stash[RUN] = run
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_from_outside() -> None:
-    """A developer's own environment must not change what is tested."""
-    for name in Settings.model_fields:
-        os.environ.pop(name.upper(), None)
+def surroundings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The surroundings of all processes of this run. They work where no `.env` lies."""
+    run = pytestconfig.stash[RUN]
+    run.watch(tmp_path_factory.getbasetemp())
+    before = Path.cwd()
+    os.chdir(run.working_directory)
+    yield run
+    os.chdir(before)
 
 
 @pytest.fixture(scope="session")
@@ -64,21 +78,25 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url(surroundings: Run) -> Iterator[str]:
     """The server's maintenance database. All workers of a run share one server."""
+    from sqlalchemy import make_url
+
+    from app.db.embedded import EmbeddedPostgres
+    from app.db.engine import normalise_url
+
     if own := os.environ.get("TEST_DATABASE_URL"):
         yield normalise_url(own)
         return
-    directory = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        directory = directory.parent
-    with EmbeddedPostgres(directory / "postgresql", settings=QUICK_AND_FORGETFUL) as url:
+    with EmbeddedPostgres(surroundings.directory / "postgresql", settings=QUICK_AND_FORGETFUL) as url:
         yield make_url(url).set(database="postgres").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> str:
     """The name of a migrated, empty database without connections. Made once per version of the migrations."""
+    from app.db.migrations import MIGRATIONS
+
     content = b"".join(path.read_bytes() for path in sorted(MIGRATIONS.rglob("*.py")))
     name = f"gtm_test_{hashlib.sha256(content).hexdigest()[:12]}"
     asyncio.run(_make_template(server_url, name))
@@ -106,6 +124,8 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 
 
 def make_settings(database_url: str, data_dir: Path) -> Settings:
+    from app.core.config import DispatcherPlacement, Settings
+
     return Settings(
         _env_file=None,
         database_url=database_url,
@@ -133,6 +153,8 @@ def clock(_session_clock: FakeClock) -> FakeClock:
 @pytest.fixture(scope="session")
 async def _service(settings: Settings, _session_clock: FakeClock) -> AsyncIterator[FastAPI]:
     """The service, started once: what it keeps between requests is in the database, which `database` empties."""
+    from app.main import create_app
+
     app = create_app(settings, _session_clock)
     async with app.router.lifespan_context(app):
         yield app
@@ -140,6 +162,8 @@ async def _service(settings: Settings, _session_clock: FakeClock) -> AsyncIterat
 
 @pytest.fixture(scope="session")
 async def _pool(settings: Settings) -> AsyncIterator[Database]:
+    from app.db.engine import Database
+
     assert settings.database_url is not None
     database = Database(settings.database_url.get_secret_value(), pool_size=50)
     yield database
@@ -173,17 +197,22 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.fixture
 async def user(state: AppState) -> Person:
+    from tests.factories import make_user
+
     return await make_user(state)
 
 
 @pytest.fixture
 async def admin(state: AppState) -> Person:
+    from tests.factories import make_user
+
     return await make_user(state, is_admin=True)
 
 
 @pytest.fixture
 def token_for(state: AppState) -> Callable[[Person], Awaitable[str]]:
     """`await token_for(user)`: an access token from a real sign-in."""
+    from tests.factories import sign_in
 
     async def token_for(person: Person) -> str:
         return (await sign_in(state, person)).access_token
@@ -208,6 +237,7 @@ async def as_admin(app: FastAPI, admin: Person, token_for: Callable[[Person], Aw
 @pytest.fixture
 def start_service(clock: FakeClock) -> Callable[[Settings], AbstractAsyncContextManager[FastAPI]]:
     """`async with start_service(settings) as app`: another service, with settings of its own."""
+    from app.main import create_app
 
     @asynccontextmanager
     async def start_service(settings: Settings) -> AsyncIterator[FastAPI]:
@@ -222,6 +252,8 @@ def browser(
     app: FastAPI, *, token: str | None = None, address: str = "192.0.2.10", **headers: str
 ) -> httpx2.AsyncClient:
     """A client of the service. Answers come whole, so it is not for streams: see `tests/streams.py`."""
+    import httpx2
+
     authorization = {"Authorization": f"Bearer {token}"} if token else {}
     return httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app, client=(address, 50000), raise_app_exceptions=False),
@@ -232,6 +264,8 @@ def browser(
 
 async def empty(database: Database) -> None:
     """Delete every row, past the triggers and foreign keys that would refuse it."""
+    from app.models import Base
+
     tables = "; ".join(f"DELETE FROM {table.name}" for table in Base.metadata.sorted_tables)  # noqa: S608
     async with database.autocommit() as connection:
         raw = await connection.get_raw_connection()
@@ -244,6 +278,8 @@ async def empty(database: Database) -> None:
 
 @contextmanager
 def cloned(server_url: str, template: str, name: str) -> Iterator[str]:
+    from sqlalchemy import make_url
+
     asyncio.run(
         _execute(
             server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {template}"
@@ -255,6 +291,11 @@ def cloned(server_url: str, template: str, name: str) -> Iterator[str]:
 
 async def _make_template(server_url: str, name: str) -> None:
     """One worker makes it, the others wait. It gets its name when it is complete."""
+    from sqlalchemy import NullPool, make_url, text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    from app.db.migrations import upgrade_to_head
+
     engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.exec_driver_sql(f"SELECT pg_advisory_lock({TEMPLATE_LOCK})")
@@ -270,6 +311,9 @@ async def _make_template(server_url: str, name: str) -> None:
 
 
 async def _execute(server_url: str, *statements: str) -> None:
+    from sqlalchemy import NullPool
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         for statement in statements:

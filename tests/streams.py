@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-PATIENCE_SECONDS = 10
+from tests.waiting import HANG_SECONDS
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ class Stream:
     async def read_until(self, ending: bytes = b"\n\n") -> bytes:
         """The next piece up to and with `ending`; what is left when the stream ends before that."""
         while ending not in self._received:
-            chunk = await asyncio.wait_for(self._chunks.get(), PATIENCE_SECONDS)
+            chunk = await asyncio.wait_for(self._chunks.get(), HANG_SECONDS)
             if chunk is None:
                 piece, self._received = self._received, b""
                 return piece
@@ -33,7 +33,7 @@ class Stream:
         return piece + ending
 
     async def read_to_end(self) -> bytes:
-        while (chunk := await asyncio.wait_for(self._chunks.get(), PATIENCE_SECONDS)) is not None:
+        while (chunk := await asyncio.wait_for(self._chunks.get(), HANG_SECONDS)) is not None:
             self._received += chunk
         return self._received
 
@@ -48,7 +48,7 @@ class Stream:
                 await self._chunks.put(None)
 
     async def begun(self) -> None:
-        await asyncio.wait_for(self._begun.wait(), PATIENCE_SECONDS)
+        await asyncio.wait_for(self._begun.wait(), HANG_SECONDS)
 
 
 @asynccontextmanager
@@ -89,4 +89,4 @@ async def open_stream(app: FastAPI, path: str, *, token: str | None = None, **he
         yield stream
     finally:
         hung_up.set()
-        await asyncio.wait_for(request, PATIENCE_SECONDS)
+        await asyncio.wait_for(request, HANG_SECONDS)

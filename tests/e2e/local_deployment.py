@@ -19,7 +19,7 @@ from app.executors.local import wrapper
 from app.executors.local.processes import run_of
 from app.main import create_app
 from tests.conftest import make_settings
-from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
+from tests.e2e.processes import Process, answers, free_port, said_in, start_process, wait_until
 from tests.executors.local.runs import runs_directory
 from tests.factories import Person, make_user, sign_in
 from tests.services.desk import Desk
@@ -78,18 +78,16 @@ class LocalDeployment:
         """What its time does to the lease of a dispatcher that is dead."""
         await self.desk.sql("UPDATE dispatcher_lease SET expires_at = '-infinity'")
 
-    async def come_to(self, statuses: str | set[str], *jobs: int, seconds: float = 30) -> None:
+    async def come_to(self, statuses: str | set[str], *jobs: int) -> None:
         wanted = {statuses} if isinstance(statuses, str) else statuses
 
         async def all_have() -> bool:
             return {(await self.desk.job(job_id)).status for job_id in jobs} <= wanted
 
-        try:
-            await eventually(all_have, seconds)
-        except AssertionError:
-            seen = [await self.desk.job(job_id) for job_id in jobs]
-            said = "".join(path.read_text() for path in self.directory.glob("*.log"))
-            raise AssertionError(f"not all jobs are {wanted}: {seen}\n{said[-4000:]}") from None
+        async def state() -> str:
+            return f"{[await self.desk.job(job_id) for job_id in jobs]}\n{said_in(self.directory)}"
+
+        await eventually(all_have, f"all jobs are {wanted}", seen=state)
 
     async def have_begun(self, *jobs: int) -> None:
         async def all_have() -> bool:

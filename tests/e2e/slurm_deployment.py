@@ -17,7 +17,7 @@ from app.db.queries import gpus
 from app.domain.quota import charge
 from app.main import create_app
 from tests.conftest import browser, make_settings
-from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
+from tests.e2e.processes import Process, answers, free_port, said_in, start_process, wait_until
 from tests.factories import Person, make_user, sign_in
 from tests.services.desk import Desk
 from tests.slurm.cluster import SlurmCluster
@@ -75,16 +75,14 @@ class SlurmDeployment:
         await self.desk.start(self.admin, job_id)
         return job_id
 
-    async def come_to(self, status: str, *jobs: int, seconds: float = 60) -> None:
+    async def come_to(self, status: str, *jobs: int) -> None:
         async def all_have() -> bool:
             return {(await self.desk.job(job_id)).status for job_id in jobs} == {status}
 
-        try:
-            await eventually(all_have, seconds)
-        except AssertionError:
-            seen = [await self.desk.job(job_id) for job_id in jobs]
-            said = "".join(path.read_text() for path in self.directory.glob("app.dispatcher-*.log"))
-            raise AssertionError(f"not all jobs are {status}: {seen}\n{said[-4000:]}") from None
+        async def state() -> str:
+            return f"{[await self.desk.job(job_id) for job_id in jobs]}\n{said_in(self.directory)}"
+
+        await eventually(all_have, f"all jobs are {status}", seen=state)
 
     async def let_the_lease_run_out(self) -> None:
         """What its time does to the lease of a dispatcher that is dead."""

@@ -10,7 +10,7 @@ import pytest
 
 from app.db.embedded import EmbeddedPostgres
 from tests.e2e.deployment import Deployment, postmaster_of
-from tests.waiting import eventually
+from tests.waiting import HANG_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def test_requests_are_put_off_and_runs_are_settled_once_when_it_is_back(
     deployment.start_dispatcher()
     api, address = deployment.start_api()
     headers = {"Authorization": f"Bearer {await deployment.token()}"}
-    async with httpx2.AsyncClient(base_url=address, headers=headers, timeout=10) as client:
+    async with httpx2.AsyncClient(base_url=address, headers=headers, timeout=HANG_SECONDS) as client:
         await eventually(lambda: all_run(deployment, ending_meanwhile + going_on))
         os.kill(postmaster_of(own_server), signal.SIGINT)  # as `pg_ctl stop` does
         came_back_at = time.monotonic() + seconds

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ from app.services import invariants
 from tests.conftest import make_settings
 from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
 from tests.factories import Person, approve_job, make_fleet, make_job, make_user, sign_in
+from tests.waiting import HANG_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -136,7 +136,10 @@ class Client:
         """True if acknowledged; one key always means one job."""
         try:
             answer = httpx2.post(
-                f"{self.base_url}/api/v1/jobs", json=JOB, headers=self._headers | {"Idempotency-Key": key}, timeout=5
+                f"{self.base_url}/api/v1/jobs",
+                json=JOB,
+                headers=self._headers | {"Idempotency-Key": key},
+                timeout=HANG_SECONDS,
             )
         except httpx2.HTTPError:
             return False
@@ -168,13 +171,11 @@ async def until_all_are_final(database: Database) -> None:
 
 
 async def until(database: Database, question: str, what: str) -> None:
-    deadline = time.monotonic() + 30
-    while True:
+    async def is_so() -> bool:
         async with database.autocommit() as connection:
-            if (await connection.execute(text(question))).scalar_one():
-                return
-        assert time.monotonic() < deadline, f"{what}: not within 30 s"
-        await asyncio.sleep(0.02)
+            return bool((await connection.execute(text(question))).scalar_one())
+
+    await eventually(is_so, what)
 
 
 async def all_jobs(database: Database) -> Any:

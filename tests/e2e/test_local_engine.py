@@ -1,7 +1,6 @@
 """The whole service on this machine's own processes: a job's life, and what survives the death of whom."""
 
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,8 +11,9 @@ import pytest
 from app.domain.execution import GpuSlot
 from app.executors.local.run_directory import RunDirectory
 from app.executors.local.samples import read as read_samples
+from tests.e2e.crash_points import IS_LONG, crash_points_of
 from tests.e2e.local_deployment import LocalDeployment, deployed_locally, pids_of
-from tests.e2e.processes import PROJECT, wait_until
+from tests.e2e.processes import wait_until
 from tests.executors.local.nvml import FakeDriver, driver, fake_nvml
 from tests.factories import Person
 from tests.waiting import eventually
@@ -22,11 +22,11 @@ __all__ = ["driver", "fake_nvml"]
 
 pytestmark = pytest.mark.anyio
 
-CRASH_POINT = re.compile(r'crash_point\("([a-z.-]+)"\)')
-SOURCES = [*PROJECT.glob("app/dispatcher/*.py"), *PROJECT.glob("app/executors/local/*.py")]
-CRASH_POINTS = sorted({point for path in SOURCES for point in CRASH_POINT.findall(path.read_text(encoding="utf-8"))})
-OF_THE_DISPATCHER = [point for point in CRASH_POINTS if not point.startswith("wrapper.")]
+CRASH_POINTS = crash_points_of("executors/local")
+OF_THE_ENGINE = [point for point in CRASH_POINTS if point.startswith("local.")]
 OF_THE_WRAPPER = [point for point in CRASH_POINTS if point.startswith("wrapper.")]
+OF_THE_DISPATCHER = crash_points_of("dispatcher") if IS_LONG else []
+"""In the short form `test_crashes.py` has them, on one engine for all: nothing in the dispatcher depends on which."""
 FINAL = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
@@ -92,7 +92,7 @@ async def test_a_cancelled_job_and_all_its_processes_end_though_they_ignore_sigt
     dispatcher.kill()
     await deployment.let_the_lease_run_out()
     deployment.start_dispatcher()
-    await deployment.come_to("CANCELLED", stubborn, seconds=45)
+    await deployment.come_to("CANCELLED", stubborn)
     rows = [await deployment.desk.job(job_id) for job_id in (stubborn, obedient)]
     assert [(row.reason, row.exit_signal) for row in rows] == [("CANCELLED_BY_USER", 9), ("CANCELLED_BY_USER", 15)]
     await deployment.books_are_right(stubborn, obedient)
@@ -115,7 +115,7 @@ async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(
         [row] = await deployment.desk.sql("SELECT count(*) FROM gpus WHERE is_quarantined")
         return bool(row[0] == 0)
 
-    await eventually(its_gpus_are_back, seconds=40)
+    await eventually(its_gpus_are_back)
     await deployment.books_are_right(job_id)
 
 
@@ -140,7 +140,7 @@ async def test_jobs_on_gpus_of_the_driver_get_one_each_or_wait_for_one(
         assert (await deployment.desk.job(second)).status == "APPROVED"
 
         driver.set(1, pid=0)
-        await deployment.come_to("RUNNING", second, seconds=45)
+        await deployment.come_to("RUNNING", second)
         await deployment.have_begun(second)
         rows = [await deployment.desk.job(job_id) for job_id in (first, second)]
         samples = RunDirectory(deployment.runs / str(rows[0].run_id)).samples
@@ -157,11 +157,11 @@ async def test_jobs_on_gpus_of_the_driver_get_one_each_or_wait_for_one(
 
 
 def test_there_is_a_crash_point_on_both_sides_of_whatever_lasts() -> None:
-    assert {"local.before-spawn", "local.after-spawn"} <= set(OF_THE_DISPATCHER)
+    assert {"local.before-spawn", "local.after-spawn"} <= set(OF_THE_ENGINE)
     assert {"wrapper.before-started", "wrapper.after-started", "wrapper.after-rename"} <= set(OF_THE_WRAPPER)
 
 
-@pytest.mark.parametrize("point", OF_THE_DISPATCHER)
+@pytest.mark.parametrize("point", [*OF_THE_ENGINE, *OF_THE_DISPATCHER])
 async def test_a_dispatcher_that_dies_at_this_point_runs_nothing_twice(deployment: LocalDeployment, point: str) -> None:
     finishing = [await deployment.approved("sleep 0.2", num_gpus=2) for _ in range(2)]
     cancelled = await deployment.approved("sleep 600")
@@ -170,7 +170,7 @@ async def test_a_dispatcher_that_dies_at_this_point_runs_nothing_twice(deploymen
 
     doomed = deployment.start_dispatcher(CRASH_AT=point)
     wait_until(doomed.died_by_itself, f"the dispatcher reaches {point}")
-    assert doomed.popen.returncode == -signal.SIGKILL, doomed.output.read_text()
+    assert doomed.exit_code == -signal.SIGKILL, doomed.output.read_text()
     await deployment.let_the_lease_run_out()
     deployment.start_dispatcher()
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.security import verify_password
 from app.db.migrations import head_revision
+from tests.waiting import HANG_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "آبی‌ترین رود جهان"
@@ -50,7 +51,7 @@ def manage(environment: dict[str, str], tmp_path: Path) -> Manage:
             encoding="utf-8",
             cwd=tmp_path,
             env=variables,
-            timeout=60,
+            timeout=HANG_SECONDS,
             check=False,
         )
 

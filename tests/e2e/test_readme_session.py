@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.documents import ROOT, blocks, read, session
+from tests.waiting import HANG_SECONDS, wait_until
 
 STATED_URL = "http://localhost:8000"
 STATED_PYTHON = ".venv/bin/python"
@@ -53,20 +53,18 @@ def url(tmp_path: Path, environment: dict[str, str]) -> Iterator[str]:
         yield f"http://localhost:{port}"
     finally:
         service.terminate()
-        service.wait(timeout=30)
+        service.wait(timeout=HANG_SECONDS)
 
 
 def wait_until_ready(service: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def is_ready() -> bool:
         assert service.poll() is None, log.read_text(encoding="utf-8")
-        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
         try:
-            if httpx2.get(f"{url}/readyz").status_code == 200:
-                return
+            return httpx2.get(f"{url}/readyz").status_code == 200
         except httpx2.TransportError:
-            pass
-        time.sleep(0.05)
+            return False
+
+    wait_until(is_ready, "the service is ready", seen=lambda: log.read_text(encoding="utf-8"))
 
 
 def test_the_first_session_ends_with_a_completed_job_and_a_settled_quota(
@@ -81,7 +79,14 @@ def test_the_first_session_ends_with_a_completed_job_and_a_settled_quota(
     # By standard input, because a command that reads there would swallow the rest of a pasted text.
     shell = ["bash", "-e", "-u", "-o", "pipefail", "-s"]
     done = subprocess.run(
-        shell, input=text, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        shell,
+        input=text,
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
     )
 
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

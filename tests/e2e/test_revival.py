@@ -1,6 +1,5 @@
 """The embedded PostgreSQL is killed while the service runs: it comes back by itself, with all that was committed."""
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -13,10 +12,9 @@ from app.core.config import Settings
 from app.db import bootstrap
 from app.db.bootstrap import open_database
 from app.db.engine import CannotConnect, Database
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE_SECONDS = 30
 
 
 async def count_marks(database: Database) -> int:
@@ -43,18 +41,17 @@ async def test_a_killed_server_comes_back_with_everything(tmp_path: Path, monkey
         postmaster = int(pid_file.read_text(encoding="utf-8").split("\n")[0])
         os.kill(postmaster, signal.SIGKILL)
 
-        async def until_it_is_back() -> int:
-            while True:
-                try:
-                    count = await count_marks(database)
-                    if await postmaster_of(database) != postmaster:
-                        return count  # An old connection may answer for a moment after its server was killed.
-                except CannotConnect:
-                    pass
-                except DBAPIError as error:
-                    if not error.connection_invalidated:
-                        raise
-                await asyncio.sleep(0.05)
+        async def is_back() -> bool:
+            """An old connection may answer for a moment after its server was killed."""
+            try:
+                return await postmaster_of(database) != postmaster
+            except CannotConnect:
+                return False
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                return False
 
-        assert await asyncio.wait_for(until_it_is_back(), PATIENCE_SECONDS) == 1
+        await eventually(is_back)
+        assert await count_marks(database) == 1
     assert not pid_file.exists()

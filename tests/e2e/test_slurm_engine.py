@@ -1,6 +1,5 @@
 """The whole service on a real Slurm: a job's life, its end by request, and what survives the death of a dispatcher."""
 
-import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -9,7 +8,8 @@ from shlex import quote
 
 import pytest
 
-from tests.e2e.processes import PROJECT, wait_until
+from tests.e2e.crash_points import IS_LONG, crash_points_of
+from tests.e2e.processes import wait_until
 from tests.e2e.slurm_deployment import SlurmDeployment, deployed_on
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.fixtures import announce, need_slurm, slurm_cluster
@@ -22,9 +22,9 @@ __all__ = ["slurm_cluster"]
 pytestmark = pytest.mark.anyio
 
 SMALL = Options(nodes=1, gpus=2)
-CRASH_POINT = re.compile(r'crash_point\("([a-z.-]+)"\)')
-SOURCES = [*PROJECT.glob("app/dispatcher/*.py"), *PROJECT.glob("app/executors/slurm/*.py")]
-CRASH_POINTS = sorted({point for path in SOURCES for point in CRASH_POINT.findall(path.read_text(encoding="utf-8"))})
+OF_THE_ENGINE = crash_points_of("executors/slurm")
+OF_THE_DISPATCHER = crash_points_of("dispatcher") if IS_LONG else []
+"""In the short form `test_crashes.py` has them, on one engine for all: nothing in the dispatcher depends on which."""
 
 
 @pytest.fixture
@@ -142,11 +142,11 @@ async def test_a_job_outlives_the_service_that_is_one_process(deployment: SlurmD
 
 def test_slurm_has_crash_points_on_both_sides_of_what_lasts() -> None:
     """A dispatcher may die before and after each word that changes something in Slurm."""
-    assert any(point.startswith("slurm.before") for point in CRASH_POINTS)
-    assert any(point.startswith("slurm.after") for point in CRASH_POINTS)
+    assert any(point.startswith("slurm.before") for point in OF_THE_ENGINE)
+    assert any(point.startswith("slurm.after") for point in OF_THE_ENGINE)
 
 
-@pytest.mark.parametrize("point", CRASH_POINTS)
+@pytest.mark.parametrize("point", [*OF_THE_ENGINE, *OF_THE_DISPATCHER])
 async def test_a_dispatcher_that_dies_at_this_point_runs_nothing_twice(
     deployment: SlurmDeployment, tmp_path: Path, point: str
 ) -> None:
@@ -165,7 +165,7 @@ async def test_a_dispatcher_that_dies_at_this_point_runs_nothing_twice(
 
     doomed = deployment.start_dispatcher(CRASH_AT=point, DISPATCH_MODE="automatic")
     wait_until(doomed.died_by_itself, f"the dispatcher reaches {point}")
-    assert doomed.popen.returncode == -signal.SIGKILL, doomed.output.read_text()
+    assert doomed.exit_code == -signal.SIGKILL, doomed.output.read_text()
     await deployment.let_the_lease_run_out()
     deployment.start_dispatcher(DISPATCH_MODE="automatic")
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,9 @@ import pytest
 
 from app.main import app_or_exit
 from tests.conftest import SECRET
+from tests.waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 30
 LOGIN = {"username": "sara@example.org", "password": "quiet-River-71-lantern"}
 
 
@@ -44,7 +43,7 @@ def start_and_fail(directory: Path, port: int = 0, **settings: str) -> subproces
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert result.returncode != 0
@@ -65,16 +64,14 @@ def running_service(directory: Path, port: int, **settings: str) -> Iterator[sub
 
 
 def wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
+    def answers() -> bool:
         assert process.poll() is None, "the service ended"
         try:
-            if httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == httpx2.codes.OK:
-                return
+            return httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == httpx2.codes.OK
         except httpx2.TransportError:
-            pass
-        assert time.monotonic() < deadline, "the service does not answer"
-        time.sleep(0.05)
+            return False
+
+    wait_until(answers, "the service answers")
 
 
 def test_production_without_a_secret_does_not_start(tmp_path: Path) -> None:
@@ -120,7 +117,7 @@ def test_a_service_stops_at_once_though_streams_are_open_and_a_second_one_finds_
             lines = stream.iter_lines()
             assert next(lines) == "event: reset"
             service.send_signal(signal.SIGTERM)
-            assert service.wait(timeout=10) in (0, -signal.SIGTERM)
+            assert service.wait(timeout=HANG_SECONDS) in (0, -signal.SIGTERM)
             assert list(lines)[-1] == ""
     log = (tmp_path / "service.log").read_text(encoding="utf-8")
     assert "Traceback" not in log

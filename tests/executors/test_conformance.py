@@ -1,6 +1,7 @@
 """What every engine must do. Nothing here knows which one it is."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,13 +12,13 @@ import pytest
 
 from app.domain.execution import EndReason, JobSpec, LaunchError, Observation, RunState
 from tests.executors.engines import EngineUnderTest
+from tests.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
 LONG = timedelta(minutes=5)
 GRACE = timedelta(seconds=1)
 WHOLE = 2**20
-PATIENCE = 1000
 
 
 async def test_every_gpu_is_offered_once_and_always_the_same(engine: EngineUnderTest) -> None:
@@ -328,11 +329,11 @@ async def start(engine: EngineUnderTest, spec: JobSpec) -> Observation:
     """Start a run and wait until its command has begun."""
     await engine.executor.start(spec)
     running = await wait_until(engine, spec.run_id, lambda seen: seen.state is not RunState.STARTING)
-    for _ in range(PATIENCE):
-        if engine.beginnings(await whole_log(engine, spec)):
-            return running
+    deadline = time.monotonic() + HANG_SECONDS
+    while not engine.beginnings(log := await whole_log(engine, spec)):
+        assert time.monotonic() < deadline, f"the command does not begin; its log: {log!r}"
         await engine.let_time_pass()
-    raise AssertionError("the command did not begin")
+    return running
 
 
 async def end_of(engine: EngineUnderTest, spec: JobSpec) -> Observation:
@@ -340,12 +341,11 @@ async def end_of(engine: EngineUnderTest, spec: JobSpec) -> Observation:
 
 
 async def wait_until(engine: EngineUnderTest, run_id: UUID, condition: Callable[[Observation], bool]) -> Observation:
-    for _ in range(PATIENCE):
-        seen = (await engine.executor.poll([run_id])).get(run_id)
-        if seen is not None and condition(seen):
-            return seen
+    deadline = time.monotonic() + HANG_SECONDS
+    while (seen := (await engine.executor.poll([run_id])).get(run_id)) is None or not condition(seen):
+        assert time.monotonic() < deadline, f"the run does not come so far, but to {seen}"
         await engine.let_time_pass()
-    raise AssertionError(f"the run did not come so far, but to {seen}")
+    return seen
 
 
 async def observe(engine: EngineUnderTest, spec: JobSpec) -> Observation:

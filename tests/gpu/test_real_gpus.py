@@ -60,7 +60,7 @@ async def test_two_jobs_share_the_machine_on_different_gpus_or_one_after_the_oth
     """And each sees its own GPU and no other."""
     gpu_type = gpus[0].gpu_type
     jobs = [await burning(deployment, gpu_type, seconds=3) for _ in range(2)]
-    await deployment.come_to("COMPLETED", *jobs, seconds=120)
+    await deployment.come_to("COMPLETED", *jobs)
 
     rows = [await deployment.desk.job(job_id) for job_id in jobs]
     held = [await uuids_of(deployment, row.run_id) for row in rows]
@@ -88,7 +88,7 @@ async def test_after_sigkill_the_memory_of_a_gpu_is_back_to_what_it_was(
     async def memory_is_back() -> bool:
         return smi(uuid)[0] <= before[uuid] + SLACK_MEBIBYTES
 
-    await eventually(memory_is_back, seconds=30)
+    await eventually(memory_is_back)
     await deployment.come_to("FAILED", job_id)
     assert (await deployment.desk.job(job_id)).reason == "LOST"
 
@@ -100,7 +100,7 @@ async def test_samples_agree_with_nvidia_smi(deployment: LocalDeployment, gpus: 
     [uuid] = await uuids_of(deployment, run_id)
     await asyncio.sleep(8)  # long enough for a sample, and for the driver's average
     memory, utilisation = smi(uuid)
-    await deployment.come_to("COMPLETED", job_id, seconds=60)
+    await deployment.come_to("COMPLETED", job_id)
 
     directory = RunDirectory(deployment.runs / str(run_id))
     taken = samples.read(directory.samples, slots_in(directory.spec() or {}), limit=100)
@@ -121,7 +121,7 @@ async def computes(deployment: LocalDeployment, job_id: int) -> None:
         row = await deployment.desk.job(job_id)
         return row.run_id is not None and "computes\n" in log_of(deployment, row.run_id)
 
-    await eventually(is_computing, seconds=60)
+    await eventually(is_computing)
 
 
 async def uuids_of(deployment: LocalDeployment, run_id: UUID) -> list[str]:

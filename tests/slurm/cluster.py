@@ -25,9 +25,9 @@ from typing import Self
 
 from tests.slurm.keeper import children_of
 from tests.slurm.layout import Layout, Options, missing_packages
+from tests.waiting import HANG_SECONDS
 
 PROJECT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 90
 
 
 class SlurmCluster:
@@ -58,7 +58,7 @@ class SlurmCluster:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while (connection := _connect(directory)) is None:
             if keeper.poll() is not None or time.monotonic() > deadline:
                 keeper.terminate()
@@ -91,7 +91,7 @@ class SlurmCluster:
     def end(self) -> None:
         """Whoever else uses it."""
         self._connection.sendall(b"down\n")
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while self.layout.directory.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._connection.close()
@@ -114,7 +114,7 @@ class SlurmCluster:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE_SECONDS,
+            timeout=HANG_SECONDS,
         )
         assert asked.returncode == 0 or not check, f"{' '.join(command)}: {asked.stderr}"
         return asked.stdout

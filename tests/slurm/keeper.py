@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.slurm.layout import CLUSTER, Layout, Options, Ports, configuration_files
+from tests.waiting import HANG_SECONDS
 
-PATIENCE_SECONDS = 60
-FIRST_USER_SECONDS = 30
+FIRST_USER_SECONDS = 60
 GPU_MAJOR = 195  # NVIDIA's, with no driver behind it
 PORTS = range(20_000, 30_000)  # below those that the kernel gives to outgoing connections
 PR_SET_CHILD_SUBREAPER = 36
@@ -106,7 +106,7 @@ class Cluster:
     def kill_daemon(self, name: str) -> None:
         """As a power cut does: at once."""
         self._running[name].kill()
-        self._running.pop(name).wait(PATIENCE_SECONDS)
+        self._running.pop(name).wait(HANG_SECONDS)
 
     def remove(self) -> None:
         for controller in Path("/sys/fs/cgroup").glob("*/"):
@@ -186,14 +186,14 @@ class Cluster:
         try:
             asked = subprocess.run(
                 command, env=self._environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                timeout=PATIENCE_SECONDS,
+                timeout=HANG_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return ""
         return asked.stdout if asked.returncode == 0 else ""
 
     def _wait_until(self, is_ready: Callable[[], object], name: str = "") -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while not is_ready():
             for daemon in [name] if name else self.names:
                 if self._running[daemon].poll() is not None:
@@ -295,7 +295,7 @@ def collect_orphans(cluster: Cluster) -> None:
 
 def end_descendants() -> None:
     """Kill all processes that have come from this one. Those whose parent dies become our children, and are next."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while (children := children_of(os.getpid())) and time.monotonic() < deadline:
         for pid in children:
             try:

@@ -14,7 +14,8 @@ from app.domain.execution import EndReason, JobSpec, LaunchError
 from tests.executors.slurm_engine import SlurmEngine
 from tests.slurm.cluster import SlurmCluster
 from tests.slurm.fixtures import announce, slurm_cluster
-from tests.slurm.test_faults import becomes, comes_to, has_ended, is_running
+from tests.slurm.test_faults import comes_to, has_ended, is_running
+from tests.waiting import becomes
 
 __all__ = ["slurm_cluster"]
 

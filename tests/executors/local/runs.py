@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,8 +13,7 @@ from signal import SIGTERM
 from app.executors.local.account import JobUser
 from app.executors.local.processes import signal_process
 from app.executors.local.run_directory import RunDirectory
-
-PATIENCE_SECONDS = 30
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -36,10 +34,7 @@ def end_all(runs: Path) -> None:
         directory.ask_to_stop(timedelta(0))
         if (started := directory.started()) is not None and directory.is_held():
             signal_process(started.pid, started.start_ticks, started.boot_id, SIGTERM)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(directory.is_held() for directory in directories):
-        assert time.monotonic() < deadline, f"runs in {runs} did not end"
-        time.sleep(0.02)
+    wait_until(lambda: not any(directory.is_held() for directory in directories), f"the runs in {runs} have ended")
 
 
 def other_user() -> JobUser | None:

@@ -30,7 +30,7 @@ from app.executors.local.run_directory import RunDirectory
 from app.executors.local.spec import LocalOptions
 from tests.executors.engines import make_spec
 from tests.executors.local.runs import end_all, other_user, runs_directory
-from tests.waiting import eventually
+from tests.waiting import HANG_SECONDS, eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -90,11 +90,11 @@ async def test_starts_that_hang_hold_up_nobody_who_looks_at_a_run(
     running = spec_of(LONG)
     await begun(executor, running)
     go_on = threading.Event()
-    monkeypatch.setattr(local_executor, "launch_wrapper", lambda _: go_on.wait(60))
+    monkeypatch.setattr(local_executor, "launch_wrapper", lambda _: go_on.wait(4 * HANG_SECONDS))
     starts = [asyncio.ensure_future(executor.start(spec_of(LONG))) for _ in range(20)]
     try:
         await asyncio.sleep(0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             assert await log_of(executor, running) == "begun\n"
             assert list(await executor.poll([running.run_id])) == [running.run_id]
             await executor.stop(running.run_id, GRACE)

@@ -17,7 +17,7 @@ from app.executors.local.run_directory import RunDirectory
 from app.executors.local.spec import LocalOptions
 from tests.e2e.processes import PROJECT
 from tests.executors.local.nvml import FakeDriver, FakeGpu, driver, fake_nvml
-from tests.waiting import eventually
+from tests.waiting import HANG_SECONDS, eventually
 
 __all__ = ["driver", "fake_nvml"]
 
@@ -124,9 +124,9 @@ async def test_a_driver_that_hangs_takes_its_gpus_out_of_reach_and_holds_up_noth
     driver.hang.touch()
     assert {gpu.offline_reason for gpu in await executor.inventory()} == {DRIVER_IS_SILENT}
 
-    monkeypatch.setattr(local_executor, "DRIVER_PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(local_executor, "DRIVER_PATIENCE_SECONDS", 4 * HANG_SECONDS)
     for _ in range(3):
-        async with asyncio.timeout(5):  # whoever asks now does not wait for it
+        async with asyncio.timeout(HANG_SECONDS):  # whoever asks now does not wait for it
             assert {gpu.offline_reason for gpu in await executor.inventory()} == {DRIVER_IS_SILENT}
             assert await executor.poll([uuid4()]) == {}
 
@@ -162,7 +162,7 @@ def test_a_driver_that_hangs_does_not_keep_the_service_from_ending(
         env=os.environ | {"LD_LIBRARY_PATH": str(fake_nvml.parent)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG_SECONDS,
         check=True,
     )
 

@@ -8,19 +8,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from app.executors.local import log, processes, wrapper
+from tests.waiting import HANG_SECONDS, wait_until
 
-PATIENCE_SECONDS = 20
-STARTED_IN_SECONDS = 15
 NOBODY = pwd.getpwnam("nobody")
 CGROUP_PARENT = f"gtm-tests-{os.getpid()}"
 
@@ -28,16 +26,6 @@ IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user or mount")
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-
-T = TypeVar("T")
-
-
-def until(condition: Callable[[], T]) -> T:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-    return found
 
 
 class WrapperRun:
@@ -75,11 +63,11 @@ class WrapperRun:
 
     def launch(self, **environment: str) -> int:
         """Start the wrapper, and wait until it has taken the run or said that it did not."""
-        return self.start(**environment).wait(STARTED_IN_SECONDS)
+        return self.start(**environment).wait(HANG_SECONDS)
 
     def evidence(self) -> Mapping[str, Any]:
         """How the run ended, once it has."""
-        until((self.path / "evidence.json").exists)
+        wait_until((self.path / "evidence.json").exists)
         return self.read("evidence.json")
 
     def read(self, name: str) -> Mapping[str, Any]:
@@ -93,9 +81,9 @@ class WrapperRun:
     @property
     def child(self) -> int:
         """The first process of the command, which runs by then."""
-        until(lambda: (self.path / "child.json").exists() and (self.path / "child.json").stat().st_size)
+        wait_until(lambda: (self.path / "child.json").exists() and (self.path / "child.json").stat().st_size)
         pid = int(self.read("child.json")["pid"])
-        until(lambda: processes.run_of(pid) == self.id or not is_alive(pid))
+        wait_until(lambda: processes.run_of(pid) == self.id or not is_alive(pid))
         return pid
 
     def stop(self, grace_seconds: float) -> None:
@@ -111,15 +99,15 @@ class WrapperRun:
         return data
 
     def waits_for(self, text: bytes) -> None:
-        until(lambda: text in self.printed())
+        wait_until(lambda: text in self.printed())
 
     def end(self) -> None:
         """Leave nothing of it."""
         if (self.path / "started").exists():
             if not (self.path / "evidence.json").exists() and is_alive(self.wrapper):
                 self.stop(grace_seconds=0)
-            until(lambda: not is_alive(self.wrapper))
-        assert processes.kill_leftovers(self.path, patience_seconds=PATIENCE_SECONDS)
+            wait_until(lambda: not is_alive(self.wrapper))
+        assert processes.kill_leftovers(self.path, patience_seconds=HANG_SECONDS)
 
 
 def is_alive(pid: int) -> bool:

@@ -3,19 +3,18 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, end_with_us
+from tests.waiting import becomes
 
 pytestmark = pytest.mark.anyio
 
 SOON = timedelta(seconds=0.3)
-LATER = timedelta(seconds=20)
+LATER = timedelta(minutes=10)
 
 
 async def test_a_command_sees_nothing_of_the_services_environment() -> None:
@@ -52,12 +51,9 @@ async def test_a_question_that_fails_tells_why() -> None:
 
 
 async def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
-    begun_at = time.monotonic()
-
     with pytest.raises(CommandTrouble, match=r"did not answer within 0\.3 s"):
-        await CommandRunner(SOON).run(["sh", "-c", f"trap '' TERM; sleep 60 & echo $! >{tmp_path}/pid; wait"])
+        await CommandRunner(SOON).run(["sh", "-c", f"trap '' TERM; sleep 3600 & echo $! >{tmp_path}/pid; wait"])
 
-    assert time.monotonic() - begun_at < 5
     await gone(await written(tmp_path / "pid"))
 
 
@@ -76,7 +72,7 @@ async def test_a_submission_does_not_outlive_a_killed_service(tmp_path: Path) ->
     program = (
         "import asyncio; from datetime import timedelta; from app.executors.slurm.commands import CommandRunner\n"
         f"command = ['sh', '-c', 'echo $$ >{tmp_path}/pid; exec sleep 60']\n"
-        "asyncio.run(CommandRunner(timedelta(seconds=20)).run_once(command, stdin=b''))"
+        "asyncio.run(CommandRunner(timedelta(minutes=10)).run_once(command, stdin=b''))"
     )
     service = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
     pid = await written(tmp_path / "pid")
@@ -96,7 +92,7 @@ async def test_a_submission_ends_in_time_whoever_is_gone(tmp_path: Path) -> None
 
 
 async def written(path: Path) -> int:
-    await becomes(lambda: number_in(path) is not None)
+    await becomes(lambda: number_in(path) is not None, f"{path} holds a number")
     return number_in(path) or 0
 
 
@@ -107,13 +103,6 @@ def number_in(path: Path) -> int | None:
 
 async def gone(pid: int) -> None:
     await becomes(lambda: not is_running(pid))
-
-
-async def becomes(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:
