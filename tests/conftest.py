@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import report
 from tests.surroundings import WORKER_VARIABLE, Run, take_known_surroundings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     distributes = bool(config.getoption("numprocesses", None)) and WORKER_VARIABLE not in os.environ
     run = take_known_surroundings(runs_tests=not distributes)
     config.stash[RUN] = run
+    report.install(config)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Collection
 from contextlib import suppress
@@ -38,7 +39,14 @@ def main(run_directory: str) -> None:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
     for directory in own:
+        unmount_below(directory)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def unmount_below(directory: Path) -> None:
+    mounted = (Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines())
+    for place in [place for place in mounted if place.is_relative_to(directory)]:
+        subprocess.run(["/bin/umount", "--lazy", place], check=False)
 
 
 def processes_of(mark: bytes, directories: Collection[Path]) -> list[int]:

@@ -29,6 +29,8 @@ FOR_THE_REPORT = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COL
 
 OPEN_FILES = 4096
 UMASK = 0o022
+LONGEST_TEMPORARY_PATH = 40
+"""The name of a socket has 107 characters at most, with all directories above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ def take_known_surroundings(*, runs_tests: bool) -> Run:
     return run
 
 
+def present_run() -> Run:
+    """The run of a process that runs tests."""
+    return take_known_surroundings(runs_tests=True)
+
+
 def _take_default_signals() -> None:
     """A child inherits what its parent ignores or blocks, as `nohup` and background jobs of a shell rely on."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -92,8 +99,9 @@ def _take_run() -> Run:
     """Join the run of the process that started this worker, or begin one."""
     if WORKER_VARIABLE not in os.environ:
         os.environ[RUN_VARIABLE] = uuid.uuid4().hex[:12]
-    temporary = Path(os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir()))
-    directory = make_directory(temporary / f"gtm-test-{os.environ[RUN_VARIABLE]}")
+    temporary = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    parent = temporary if len(temporary) <= LONGEST_TEMPORARY_PATH else "/tmp"  # noqa: S108 - a directory of its own
+    directory = make_directory(Path(parent) / f"gtm-test-{os.environ[RUN_VARIABLE]}")
     read, write = os.pipe()
     os.posix_spawn(
         sys.executable,

@@ -17,12 +17,11 @@ from uuid import uuid4
 import pytest
 
 from app.executors.local import log, processes, wrapper
+from tests.surroundings import present_run
 from tests.waiting import HANG_SECONDS, wait_until
 
 NOBODY = pwd.getpwnam("nobody")
 CGROUP_PARENT = f"gtm-tests-{os.getpid()}"
-
-IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - the directory in it is made safely
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user or mount")
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
@@ -123,7 +122,7 @@ MakeRun = Callable[..., WrapperRun]
 @contextmanager
 def made_runs(directory: Path | None = None) -> Iterator[MakeRun]:
     """Makes runs and starts them, unless `launch=False`; at the end, nothing is left of them."""
-    place = Path(tempfile.mkdtemp(prefix="gtm-wrapper-", dir=directory or IN_MEMORY))
+    place = Path(tempfile.mkdtemp(prefix="gtm-wrapper-", dir=directory or present_run().in_memory))
     place.chmod(0o711)
     runs = []
 
