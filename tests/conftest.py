@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 BEGINNING = datetime(2026, 3, 10, 12, tzinfo=UTC)
 TEMPLATE_LOCK = 4_761_003
 QUICK_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+SLOW_FOLDERS = ("slurm", "e2e", "executors", "browser", "client")
 RUN = pytest.StashKey[Run]()
 SECRET = "k7Gq2mZr8VtXw4Yb6Nc0Pd1Le3Hf5Ju9Ao"
 
@@ -61,6 +62,15 @@ def pytest_configure(config: pytest.Config) -> None:
     run = take_known_surroundings(runs_tests=not distributes)
     config.stash[RUN] = run
     report.install(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no worker has it left over when the others have nothing more to do."""
+    items.sort(key=lambda item: SLOW_FOLDERS.index(folder) if (folder := _folder(item)) in SLOW_FOLDERS else 99)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session", autouse=True)

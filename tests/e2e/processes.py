@@ -13,22 +13,25 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx2
 
 from tests.conftest import SECRET
-from tests.surroundings import PROJECT
+from tests.surroundings import PROJECT, present_run
 from tests.waiting import HANG_SECONDS, wait_until
 
-__all__ = ["PROJECT", "Process", "answers", "free_port", "said_in", "start_process", "wait_until"]
+__all__ = ["PROJECT", "Process", "answers", "free_port", "run_module", "said_in", "start_process", "wait_until"]
 
-IMPORTED = ["app.main", "app.dispatcher.__main__", "uvicorn.__main__", "uvloop", "httptools", "asyncpg.pgproto.pgproto"]
+IMPORTED = ["app.main", "app.dispatcher.__main__", "app.manage.__main__", "uvicorn.__main__", "uvloop", "httptools"]
 PR_SET_PDEATHSIG = 1
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(IMPORTED)
@@ -60,13 +63,13 @@ class Process:
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
-        self._wait()
+        self.wait()
 
     def stop(self) -> None:
         self.signal(signal.SIGTERM)
-        self._wait()
+        self.wait()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         if isinstance(self.handle, subprocess.Popen):
             self.handle.wait(HANG_SECONDS)
         else:
@@ -92,9 +95,8 @@ def start_process(
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"], **settings}
     output = data_dir / f"{arguments[0]}-{time.monotonic_ns()}.log"
     if forked and "LD_LIBRARY_PATH" not in settings:  # which a process reads only when it begins
-        process = _context.Process(target=_run_module, args=(arguments, environment, output), daemon=True)
-        process.start()
-        return Process(process, output)
+        files = Files(Path(os.devnull), output, output)
+        return Process(_fork(arguments, environment, present_run().working_directory, files), output)
     with output.open("wb") as file:
         popen = subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -107,17 +109,51 @@ def start_process(
     return Process(popen, output)
 
 
-def _run_module(arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> None:
+def run_module(
+    *arguments: str, directory: Path, environment: Mapping[str, str], stdin: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """`python -m …` in a directory, from its beginning to its end, in a forked process."""
+    with tempfile.TemporaryDirectory() as place:
+        files = Files(Path(place, "stdin"), Path(place, "stdout"), Path(place, "stderr"))
+        files.stdin.write_text(stdin, encoding="utf-8", newline="")
+        process = Process(_fork(arguments, environment, directory, files), files.stderr)
+        process.wait()
+        assert process.exit_code is not None
+        printed = [file.read_text(encoding="utf-8") for file in (files.stdout, files.stderr)]
+        return subprocess.CompletedProcess(arguments, process.exit_code, *printed)
+
+
+class Files(NamedTuple):
+    stdin: Path
+    stdout: Path
+    stderr: Path
+
+
+def _fork(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, files: Files) -> ForkServerProcess:
+    process = _context.Process(target=_run_module, args=(arguments, environment, directory, files), daemon=True)
+    process.start()
+    return process
+
+
+def _run_module(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, files: Files) -> None:
     """In the new process: become what `python -m` makes of it."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.setsid()
+    os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
-    with output.open("wb") as file, open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    for standard, (path, flags) in enumerate(
+        [(files.stdin, os.O_RDONLY), (files.stdout, APPEND), (files.stderr, APPEND)]
+    ):
+        opened = os.open(path, flags, 0o666)
+        os.dup2(opened, standard)
+        os.close(opened)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(standard, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
+        for standard, mode in enumerate("rww")
+    )
     sys.argv = list(arguments)
+    sys.modules.pop(f"{arguments[0]}.__main__", None)  # it was imported for the sake of what it imports
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 

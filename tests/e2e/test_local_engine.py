@@ -64,6 +64,7 @@ async def test_a_job_lives_through_the_death_of_the_service_and_is_charged_what_
         assert (running["status"], running["executor"]) == ("RUNNING", "local")
 
     service.kill()
+    await deployment.let_the_lease_run_out()
     before = pids_of(run_id := (await deployment.desk.job(job_id)).run_id)
     _, address = deployment.start_service()
     assert set(before) & set(pids_of(run_id))

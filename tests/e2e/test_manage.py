@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.security import verify_password
 from app.db.migrations import head_revision
-from tests.waiting import HANG_SECONDS
+from tests.e2e.processes import run_module
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "آبی‌ترین رود جهان"
@@ -44,16 +44,7 @@ def manage(environment: dict[str, str], tmp_path: Path) -> Manage:
 
     def run(*arguments: str, stdin: str = "", **more: str | None) -> subprocess.CompletedProcess[str]:
         variables = {name: value for name, value in (environment | more).items() if value is not None}
-        return subprocess.run(
-            [sys.executable, "-m", "app.manage", *arguments],
-            input=stdin,
-            capture_output=True,
-            encoding="utf-8",
-            cwd=tmp_path,
-            env=variables,
-            timeout=HANG_SECONDS,
-            check=False,
-        )
+        return run_module("app.manage", *arguments, directory=tmp_path, environment=variables, stdin=stdin)
 
     return run
 

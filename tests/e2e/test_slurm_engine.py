@@ -36,7 +36,7 @@ async def deployment(
         yield deployment
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small_cluster() -> Iterator[SlurmCluster]:
     """Of two GPUs, which one job can fill."""
     need_slurm(SMALL)

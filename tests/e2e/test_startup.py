@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,38 +13,21 @@ import pytest
 
 from app.main import app_or_exit
 from tests.conftest import SECRET
+from tests.e2e.processes import free_port, run_module
 from tests.waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGIN = {"username": "sara@example.org", "password": "quiet-River-71-lantern"}
 
 
-def command(port: int) -> list[str]:
-    return [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port)]
-
-
 def environment(**settings: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BCRYPT_COST": "4", **settings}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def start_and_fail(directory: Path, port: int = 0, **settings: str) -> subprocess.CompletedProcess[str]:
+def start_and_fail(directory: Path, port: int = 0, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run the service where it cannot start, outside the project, so that no `.env` of a developer is read."""
-    result = subprocess.run(
-        command(port),
-        cwd=directory,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=False,
-    )
+    arguments = ("uvicorn", "app.main:app", "--port", str(port))
+    result = run_module(*arguments, directory=directory, environment=environment(**settings))
     assert result.returncode != 0
     assert "Traceback" not in result.stdout + result.stderr
     return result
@@ -54,7 +36,13 @@ def start_and_fail(directory: Path, port: int = 0, **settings: str) -> subproces
 @contextmanager
 def running_service(directory: Path, port: int, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     with (directory / "service.log").open("wb") as log:
-        process = subprocess.Popen(command(port), cwd=directory, env=environment(**settings), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port)],
+            cwd=directory,
+            env=environment(**settings),
+            stdout=log,
+            stderr=log,
+        )
     try:
         wait_until_it_answers(process, port)
         yield process

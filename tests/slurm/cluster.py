@@ -127,6 +127,10 @@ class SlurmCluster:
         """Start one that was killed, and wait until it answers."""
         self._request("start", daemon)
 
+    def restart_what_is_down(self) -> None:
+        """Start every daemon that was killed and not started again."""
+        self._request("restart")
+
     def halt(self, daemon: str) -> None:
         """Make it hang: it holds its connections and says nothing, until it is let go on."""
         self._request("signal", daemon, str(signal.SIGSTOP.value))

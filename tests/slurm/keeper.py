@@ -100,6 +100,11 @@ class Cluster:
         if name == "slurmdbd" and CLUSTER not in self._ask("sacctmgr", "-nP", "list", "cluster", "format=cluster"):
             subprocess.run(["sacctmgr", "-iQ", "add", "cluster", CLUSTER], env=self._environment, check=True)
 
+    def restart_what_is_down(self) -> None:
+        for name in self.names:
+            if name not in self._running or self._running[name].poll() is not None:
+                self.start_daemon(name)
+
     def signal_daemon(self, name: str, number: int) -> None:
         self._running[name].send_signal(number)
 
@@ -272,6 +277,8 @@ def answer(cluster: Cluster, verb: str, *arguments: str) -> str:
         match verb:
             case "start":
                 cluster.start_daemon(*arguments)
+            case "restart":
+                cluster.restart_what_is_down()
             case "kill":
                 cluster.kill_daemon(*arguments)
             case "signal":
