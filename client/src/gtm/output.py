@@ -12,9 +12,8 @@ What people wrote (names, commands, reasons) may hold characters that a terminal
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
@@ -74,8 +73,9 @@ class Output:
 
     format: str = "table"
     color: bool = True
-    stdout: TextIO = sys.stdout
-    stderr: TextIO = sys.stderr
+    _: KW_ONLY
+    stdout: TextIO
+    stderr: TextIO
 
     def records(
         self, records: Iterable[Record], columns: Sequence[Column], *, empty: str, id_field: str = "id"
