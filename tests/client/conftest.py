@@ -4,11 +4,12 @@
         job = sara("submit", "--parsable", "--gpus", "1", "--", "sleep", "60").out.strip()
         reza("admin", "approve", job)
 
-Tests can be plain functions: `gtm` is a process, and a call waits for its end. Simulated time passes 3600 times faster
-than real time: `sleep 7200` is a run of two seconds.
+Tests can be plain functions: a call waits for its end. Simulated time passes 3600 times faster than real time:
+`sleep 7200` is a run of two seconds. A job that a test must find running gets hundreds of hours, which are minutes.
 """
 
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -78,6 +79,14 @@ async def user(state: AppState) -> Person:
 @pytest.fixture
 async def admin(state: AppState) -> Person:
     return await make_user(state, email="reza@example.org", full_name="Reza Karimi", is_admin=True)
+
+
+@pytest.fixture
+def nobody_there() -> Iterator[str]:
+    """A URL that refuses connections: its port is taken, so that no other program comes to listen there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture

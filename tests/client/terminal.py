@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-PATIENCE_SECONDS = 30
+from tests.client.deadline import DEADLINE_SECONDS
+
 ROWS = 40
 
 
@@ -20,7 +21,7 @@ class Terminal:
     """`seen` is all that came so far, as it came: escape sequences, and what was echoed."""
 
     def __init__(
-        self, command: Sequence[str], directory: Path, environment: Mapping[str, str], *, columns: int
+        self, command: Sequence[str], directory: Path, environment: Mapping[str, str], umask: int, *, columns: int
     ) -> None:
         self.seen = ""
         self._ours, theirs = pty.openpty()
@@ -29,6 +30,7 @@ class Terminal:
             command,
             cwd=directory,
             env=environment,
+            umask=umask,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -50,7 +52,7 @@ class Terminal:
 
     def expect(self, text: str) -> str:
         """Wait until it has been seen; returns all that was seen until now."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while text not in self.seen:
             assert self._read(deadline), f"{text!r} did not come, but:\n{self.seen}"
         return self.seen
@@ -61,10 +63,11 @@ class Terminal:
 
     def wait(self) -> int:
         """Until it ends: the exit code."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while self._read(deadline):
             pass
-        return self.process.wait(max(0.1, deadline - time.monotonic()))
+        assert time.monotonic() < deadline, f"it had not ended after {DEADLINE_SECONDS:.0f} s, but:\n{self.seen}"
+        return self.process.wait(DEADLINE_SECONDS)
 
     def _read(self, deadline: float) -> bool:
         """Take what comes next; False when there will be nothing more, or not in time."""
