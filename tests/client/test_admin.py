@@ -31,7 +31,7 @@ async def test_a_request_is_seen_approved_and_started(sara: Gtm, reza: Gtm, desk
 async def test_a_decision_that_is_repeated_names_what_is_useful_now(
     reza: Gtm, desk: Desk, user: Person, admin: Person
 ) -> None:
-    job_id = await desk.submit(user, command="sleep 36000", time_limit=timedelta(hours=10))
+    job_id = await desk.submit(user, command="sleep 2520000", time_limit=timedelta(hours=700))
     await desk.approve(admin, job_id)
     await desk.start(admin, job_id)
     assert reza("admin", "approve", job_id).err == f"Job {job_id} is RUNNING.\nNext: gtm show {job_id}\n"
@@ -58,11 +58,12 @@ async def test_a_rejection_needs_its_reason(sara: Gtm, reza: Gtm, desk: Desk, us
 
 
 async def test_no_capacity_is_told_with_who_holds_it(reza: Gtm, desk: Desk, user: Person, admin: Person) -> None:
+    await desk.set_limit(admin, user, 10_000 * 3600)
     asked: dict[str, Any] = {
         "gpu_type": "T4",
         "num_gpus": 4,
-        "command": "sleep 36000",
-        "time_limit": timedelta(hours=10),
+        "command": "sleep 2520000",
+        "time_limit": timedelta(hours=700),
     }
     jobs = [await desk.submit(user, **asked) for _ in range(2)]
     for job_id in jobs:

@@ -52,7 +52,7 @@ async def test_a_log_that_is_followed_over_broken_connections_is_whole(
     sara: Gtm, relay: Relay, desk: Desk, user: Person, admin: Person
 ) -> None:
     command = "python train.py #SIM duration=95% lines=3000"
-    job_id = await desk.submit(user, command=command, time_limit=timedelta(hours=6))
+    job_id = await desk.submit(user, command=command, time_limit=timedelta(hours=2))
     await desk.approve(admin, job_id)
     await desk.start(admin, job_id)
     cut = relay.cut(f"GET /api/v1/jobs/{job_id}/log?follow=true", after=700, times=2)

@@ -113,9 +113,9 @@ async def test_of_several_jobs_each_is_cancelled_or_told_why_not(
 async def test_on_a_terminal_it_is_asked_first_what_it_costs(
     sara: Gtm, desk: Desk, user: Person, admin: Person
 ) -> None:
-    job_id = await desk.submit(user, command="sleep 36000", time_limit=timedelta(hours=10))
+    job_id = await desk.submit(user, command="sleep 2520000", time_limit=timedelta(hours=700))
     with sara.on_terminal("cancel", job_id) as terminal:
-        terminal.expect("is PENDING: nothing is charged, 10 GPU-hours are released.")
+        terminal.expect("is PENDING: nothing is charged, 700 GPU-hours are released.")
         terminal.type("n\n")
         terminal.expect("Nothing was cancelled.")
         assert terminal.wait() == 1

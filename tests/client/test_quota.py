@@ -49,8 +49,8 @@ def test_a_change_has_its_sign() -> None:
 
 
 async def test_gpu_types_are_listed_with_what_is_free(sara: Gtm, desk: Desk, user: Person, admin: Person) -> None:
-    long = timedelta(hours=10)
-    job_id = await desk.submit(user, gpu_type="V100", num_gpus=3, command="sleep 36000", time_limit=long)
+    long = timedelta(hours=300)
+    job_id = await desk.submit(user, gpu_type="V100", num_gpus=3, command="sleep 1080000", time_limit=long)
     await desk.approve(admin, job_id)
     await desk.start(admin, job_id)
     outcome = sara("gpus")
