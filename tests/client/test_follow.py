@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from signal import SIGINT
 from subprocess import Popen
 from typing import IO
 
@@ -155,6 +156,17 @@ async def test_wait_ends_with_the_jobs_own_exit_code(sara: Gtm, run: Run) -> Non
     for command, (code, status) in ends.items():
         outcome = sara("wait", jobs[command], "-o", "json", code=code)
         assert [job["status"] for job in outcome.json] == [status], command
+
+
+async def test_an_interrupt_that_is_ignored_stays_ignored(sara: Gtm, desk: Desk, user: Person, admin: Person) -> None:
+    job_id = await desk.submit(user)
+    with sara.start_script(f"trap '' INT; exec $GTM wait {job_id}") as waiting:
+        assert f"Job {job_id} is PENDING." in await line_of(waiting.stderr)
+        waiting.send_signal(SIGINT)
+        await desk.reject(admin, job_id)
+        _, messages = await rest_of(waiting)
+    assert waiting.returncode == 1
+    assert f"Job {job_id} REJECTED." in messages
 
 
 async def test_wait_for_several_ends_as_the_first_that_did_not_end_well(
