@@ -174,7 +174,7 @@ def test_a_job_file_has_the_options_without_their_dashes(tmp_path: Path) -> None
         ("", "is not a list of `option: value` lines"),
         ("name: 'half", "job.yaml, line 1 is not YAML"),
         ("name: \0", "is not YAML"),
-        ("[" * 60_000, "is not YAML"),
+        ("[" * 1_000, "is not YAML"),
         ("x" * 65_537, "65,536 are possible"),
     ],
 )

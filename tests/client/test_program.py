@@ -13,37 +13,61 @@ from tests.client.runner import Gtm, new_gtm
 
 SLOW_TO_IMPORT = {"httpx2", "rich", "yaml", "pydantic", "platformdirs", "jdatetime"}
 
+HELP_OF_EACH = """
+import os
+from gtm.main import COMMANDS, run
+for name in COMMANDS:
+    if (child := os.fork()) == 0:
+        raise SystemExit(run([name, "--help"], os.environ))
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+"""Each in a process that has imported no other command."""
+
 
 @pytest.fixture
 def offline(tmp_path: Path) -> Gtm:
     return new_gtm(tmp_path / "offline")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_of_commands_says_what_each_says_itself(name: str) -> None:
+def test_the_list_of_commands_says_what_each_says_itself() -> None:
+    assert {name: first_line_of_help(name) for name in COMMANDS} == {
+        name: entry.help for name, entry in COMMANDS.items()
+    }
+
+
+def first_line_of_help(name: str) -> str:
     entry = COMMANDS[name]
     commands: Commands = import_module(f"gtm.commands.{entry.module}").commands
     group = commands.load()
     help_text = (group if entry.is_group else group.commands[name]).help or ""
-    assert help_text.strip().splitlines()[0] == entry.help
+    return help_text.strip().splitlines()[0]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(offline: Gtm, name: str) -> None:
-    assert f"Usage: gtm {name}" in offline(name, "--help").out
+def test_every_command_has_help_and_needs_no_other_commands_imports(offline: Gtm) -> None:
+    done = run_python(offline, HELP_OF_EACH)
+    usages = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("Usage: gtm")]
+    assert usages == list(COMMANDS), done.stderr
 
 
 def test_help_imports_nothing_slow(offline: Gtm) -> None:
     code = "import sys; from gtm.main import run; run(['--help'], {}); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=offline.variables({}),
-        cwd=offline.directory,
+    assert not set(run_python(offline, code).stderr.split()) & SLOW_TO_IMPORT
+
+
+def run_python(gtm: Gtm, code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=gtm.variables({}),
+        cwd=gtm.directory,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert not set(done.stderr.split()) & SLOW_TO_IMPORT
+
+
+def test_python_dash_m_is_the_same_program(offline: Gtm) -> None:
+    for arguments, code in ((["--help"], 0), (["config", "list", "-o", "csv"], 0), (["whoam"], 2), (["whoami"], 4)):
+        assert offline.as_process(*arguments, code=code) == offline(*arguments, code=code)
 
 
 def test_no_command_at_all_shows_the_help_as_a_mistake(offline: Gtm) -> None:
