@@ -171,8 +171,13 @@ class RunReader(Protocol):
     name: str
     places_gpus: bool
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
-        """A part of what the run printed; empty while it has printed nothing.
+    async def read_log(
+        self, spec: JobSpec, *, ended_at: datetime | None, progress: float | None = None, offset: int, limit: int
+    ) -> LogChunk:
+        """A part of what the run printed; empty while it has printed nothing. What was shown is never taken back.
+
+        `progress` is the greatest that is recorded of the run. An engine that computes its logs shows what the run had
+        printed by then, and after the end at least that. Without it, it shows what it knows itself.
 
         Raises:
             LogUnavailable: the run is over, or under way for long, and its log cannot be read from here.

@@ -147,7 +147,7 @@ class JobRead(ResponseModel):
             cancel_requested_at=row.cancel_requested_at,
             reserved_gpu_hours=hours_from_seconds(row.reserved_seconds),
             charged_gpu_hours=hours_from_seconds(row.charged_seconds),
-            progress=row.progress,
+            progress=None if row.progress is None else round(row.progress, 3),
             gpus=[GpuPlace(node=gpu["node"], index=gpu["index"]) for gpu in row.gpus or ()],
             executor=row.executor,
             run_id=row.run_id,

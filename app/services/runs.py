@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
@@ -25,10 +27,12 @@ INSIDE_A_CHARACTER = bytes(range(0x80, 0xC0))
 
 @dataclass(frozen=True, slots=True)
 class RunOfJob:
-    """A job's run as the engine knows it; `spec` is None while the job has none. `ended` says that it has no future."""
+    """A job's run as the engine knows it, and what is recorded of it; `spec` is None while the job has none."""
 
     spec: JobSpec | None
     ended_at: datetime | None
+    progress: float = 0.0
+    """The greatest that the dispatcher has seen and recorded."""
 
 
 def spec_of(row: Row[Any]) -> JobSpec:
@@ -55,9 +59,8 @@ async def find(connection: AsyncConnection, caller: Caller, job_id: int) -> RunO
         NotFound: unknown, or another person's.
     """
     job = await jobs.read(connection, caller, job_id)
-    if job.run_id is None:
-        return RunOfJob(spec=None, ended_at=job.finished_at)
-    return RunOfJob(spec=spec_of(await runs.one(connection, job_id)), ended_at=job.finished_at)
+    spec = None if job.run_id is None else spec_of(await runs.one(connection, job_id))
+    return RunOfJob(spec, ended_at=job.finished_at, progress=job.progress or 0.0)
 
 
 async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int) -> LogChunk:
@@ -69,7 +72,7 @@ async def read_log(reader: RunReader, run: RunOfJob, *, offset: int, limit: int)
     if run.spec is None:
         return LogChunk(offset=offset, data=b"", size=0, complete=run.ended_at is not None)
     try:
-        return await reader.read_log(run.spec, ended_at=run.ended_at, offset=offset, limit=limit)
+        return await reader.read_log(run.spec, ended_at=run.ended_at, progress=run.progress, offset=offset, limit=limit)
     except LogUnavailable as unavailable:
         raise LogOutOfReach(where=unavailable.where) from unavailable
 
@@ -132,9 +135,9 @@ async def follow_log(
                 yield chunk.data
             elif chunk.complete and run.ended_at is not None:
                 return
-            news = await subscription.wait(0 if chunk.data else FOLLOW_INTERVAL_SECONDS)
-            if chunk.complete or any(event.job_id == job_id for event in news):
-                run = await _find_anew(database, caller, job_id)
+            await subscription.wait(0 if chunk.data else FOLLOW_INTERVAL_SECONDS)
+            if not chunk.data:
+                run = await _look_again(database, caller, job_id, run)
 
 
 async def read_utilisation(reader: RunReader, run: RunOfJob, *, limit: int) -> Sequence[UtilisationSample]:
@@ -142,6 +145,14 @@ async def read_utilisation(reader: RunReader, run: RunOfJob, *, limit: int) -> S
     if run.spec is None:
         return []
     return await reader.read_utilisation(run.spec, ended_at=run.ended_at, limit=limit)
+
+
+async def _look_again(database: Database, caller: Caller, job_id: int, run: RunOfJob) -> RunOfJob:
+    """What is recorded of the run by now; what was, while the database is away."""
+    try:
+        return await _find_anew(database, caller, job_id)
+    except (DBAPIError, PoolTimeout, OSError, TimeoutError):
+        return run
 
 
 async def _find_anew(database: Database, caller: Caller, job_id: int) -> RunOfJob:

@@ -1,9 +1,11 @@
 """The log of a job over HTTP: its end, following it from there, and taking it away as a file."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.api.state import AppState
 from app.dispatcher.build import create_dispatcher
@@ -36,6 +38,7 @@ async def running(state: AppState, user: Person, admin: Person, dispatcher: Disp
     await start_job(state, job.id, admin)
     await dispatcher.tick()
     clock.advance(seconds=4)
+    await dispatcher.tick()
     return f"/api/v1/jobs/{job.id}/log"
 
 
@@ -46,7 +49,9 @@ async def whole(client: Any, log: str) -> bytes:
     return content
 
 
-async def test_the_end_of_a_log_begins_with_a_line_and_leads_on(as_user: Any, running: str, clock: FakeClock) -> None:
+async def test_the_end_of_a_log_begins_with_a_line_and_leads_on(
+    as_user: Any, running: str, dispatcher: Dispatcher, clock: FakeClock
+) -> None:
     log = await whole(as_user, running)
     answer = await as_user.get(f"{running}?tail=500")
     assert 300 < len(answer.content) <= 500
@@ -54,6 +59,7 @@ async def test_the_end_of_a_log_begins_with_a_line_and_leads_on(as_user: Any, ru
     assert int(answer.headers["X-Log-Offset"]) == len(log) - len(answer.content)
     assert (answer.headers["X-Log-Size"], answer.headers["X-Log-Complete"]) == (str(len(log)), "false")
     clock.advance(minutes=5)
+    await dispatcher.tick()
     rest = await as_user.get(f"{running}?offset={answer.headers['X-Log-Next-Offset']}&limit=1000000")
     assert log + rest.content == await whole(as_user, running)
 
@@ -94,12 +100,40 @@ async def test_a_log_is_followed_from_its_end_and_taken_up_again_without_a_gap(
     assert before + rest == await whole(as_user, running)
 
 
+async def test_a_cancelled_log_ends_behind_everything_that_was_shown_of_it(
+    state: AppState, as_user: Any, running: str, clock: FakeClock
+) -> None:
+    """The clock of the process that reads is ahead of the dispatcher's, which notices the cancel late."""
+    clock_of_dispatcher = FakeClock()
+    engine = create_executor(state.settings, clock_of_dispatcher)
+    dispatcher = create_dispatcher(state.database, engine, state.settings, clock_of_dispatcher)
+    before = await whole(as_user, running)
+    clock.advance(seconds=2)
+    shown = await whole(as_user, running)
+    assert (await as_user.post(running.replace("/log", "/cancel"))).status_code in (200, 202)
+    shown_meanwhile = await whole(as_user, running)
+    clock_of_dispatcher.now = clock.now - timedelta(seconds=1)
+    await end_the_lease(state)
+    await dispatcher.tick()
+    answer = await as_user.get(f"{running}?limit=1000000")
+    assert answer.headers["X-Log-Complete"] == "true"
+    assert answer.content.endswith(b"Stopped before its end.\n")
+    assert answer.content.startswith(shown)
+    assert answer.content.startswith(shown_meanwhile)
+    assert shown.startswith(before)
+
+
 async def test_a_log_is_taken_away_as_a_file(as_user: Any, running: str) -> None:
     answer = await as_user.get(f"{running}?download=true")
     job_id = running.split("/")[4]
     assert answer.headers["content-disposition"] == f'attachment; filename="job-{job_id}.log"'
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.content == await whole(as_user, running)
+
+
+async def end_the_lease(state: AppState) -> None:
+    async with state.database.autocommit() as connection:
+        await connection.execute(text("UPDATE dispatcher_lease SET expires_at = clock_timestamp()"))
 
 
 @pytest.mark.parametrize("query", ["download=true", "tail=100", "follow=true&tail=100"])

@@ -41,6 +41,7 @@ class Cluster:
         spec: JobSpec,  # noqa: ARG002
         *,
         ended_at: datetime | None,  # noqa: ARG002
+        progress: float | None = None,  # noqa: ARG002
         offset: int,
         limit: int,
     ) -> LogChunk:

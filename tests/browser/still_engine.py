@@ -22,7 +22,15 @@ class StillEngine:
         self.places_gpus = settings.executor != "slurm"
         self._directory = settings.data_dir
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+    async def read_log(
+        self,
+        spec: JobSpec,
+        *,
+        ended_at: datetime | None,
+        progress: float | None = None,  # noqa: ARG002 - the contract's name
+        offset: int,
+        limit: int,
+    ) -> LogChunk:
         path = self._file(spec, "log")
         if path.is_dir():
             return log.read(path, offset=offset, limit=limit, complete=ended_at is not None)

@@ -123,7 +123,9 @@ class ScriptedEngine:
         await self._behave("proved_gone")
         return self.gone
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+    async def read_log(
+        self, spec: JobSpec, *, ended_at: datetime | None, progress: float | None = None, offset: int, limit: int
+    ) -> LogChunk:
         raise NotImplementedError
 
     async def read_utilisation(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.execution import EndReason, LaunchError
+from app.domain.execution import EndReason, LaunchError, Observation, RunState
 from app.executors.simulated.executor import SimulatedExecutor
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
@@ -95,6 +95,15 @@ async def test_a_run_shows_its_progress(simulated: Scene[SimulatedExecutor]) -> 
     await simulated.tick()
     await simulated.tick(minutes=10)
     assert (await simulated.job(job_id)).progress == 0.25
+
+
+async def test_progress_is_not_taken_back(scripted: Scene[ScriptedEngine]) -> None:
+    job_id = await scripted.start()
+    for seen, shown in ((None, None), (0.5, 0.5), (0.4, 0.5), (None, 0.5), (0.6, 0.6)):
+        scripted.engine.shows[job_id] = Observation(RunState.RUNNING, progress=seen)
+        await scripted.tick(seconds=1)
+        await scripted.tick(seconds=1)
+        assert (await scripted.job(job_id)).progress == shown
 
 
 async def test_an_end_frees_the_gpus_for_the_next_job(simulated: Scene[SimulatedExecutor]) -> None:

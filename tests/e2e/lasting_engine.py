@@ -75,7 +75,9 @@ class LastingEngine:
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
         return ()
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+    async def read_log(
+        self, spec: JobSpec, *, ended_at: datetime | None, progress: float | None = None, offset: int, limit: int
+    ) -> LogChunk:
         raise NotImplementedError
 
     async def read_utilisation(

@@ -91,6 +91,52 @@ def without_time(seen: Observation | None) -> Observation | None:
     return seen and replace(seen, elapsed=timedelta(0), progress=None, unchanged_until=None)
 
 
+@given(
+    SPECS,
+    SPEEDUPS,
+    st.lists(st.tuples(st.floats(0, 1.2), st.floats(-0.1, 0.1)), max_size=6),
+    st.floats(0, 1.2),
+    st.floats(-0.1, 0.1),
+    st.booleans(),
+)
+@settings(deadline=None)
+async def test_what_was_shown_of_a_log_is_never_taken_back(
+    spec: JobSpec,
+    speedup: float,
+    polls: list[tuple[float, float]],
+    stopped: float,
+    skew: float,
+    restarts: bool,
+) -> None:
+    """Whenever it is stopped, and whatever the clocks of two dispatchers and of the reader say."""
+    limit = spec.time_limit / speedup
+    clock, clock_of_reader = MovableClock(), MovableClock()
+    executor = make_simulated_executor(clock, speedup=speedup, failure_rate=0.5)
+    reader = make_simulated_executor(clock_of_reader, speedup=speedup, failure_rate=0.5)
+    await executor.adopt([spec])
+
+    recorded, shown = 0.0, []
+    for moment, ahead in sorted(poll for poll in polls if poll[0] <= stopped):
+        clock.now = LAUNCHED_AT + limit * moment
+        clock_of_reader.now = clock.now + limit * ahead
+        seen = await observe(executor, spec)
+        if seen is not None and seen.state is not RunState.ENDED:
+            recorded = max(recorded, seen.progress or 0.0)
+        shown.append(await reader.read_log(spec, ended_at=None, progress=recorded, offset=0, limit=2**24))
+    clock.now = LAUNCHED_AT + limit * (stopped + skew)
+    if restarts:
+        executor = make_simulated_executor(clock, speedup=speedup, failure_rate=0.5)
+        await executor.adopt([spec])
+    await executor.stop(spec.run_id, timedelta(seconds=30))
+    clock.advance(timedelta(seconds=30))
+    end = await observe(executor, spec)
+    ended_at = clock.now if end is None else end.ended_at
+    whole = await reader.read_log(spec, ended_at=ended_at, progress=recorded, offset=0, limit=2**24)
+
+    assert whole.complete
+    assert all(whole.data.startswith(chunk.data) for chunk in shown)
+
+
 @given(SPECS, SPEEDUPS, st.floats(0, 1.5))
 @settings(deadline=None)
 async def test_a_restart_changes_nothing(spec: JobSpec, speedup: float, moment: float) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.domain.execution import JobSpec
 from app.executors.simulated.log import NOTICE, SimulatedLog
-from app.executors.simulated.plan import plan_run
+from app.executors.simulated.plan import RunPlan, plan_run
 from tests.executors.engines import make_spec
 
 WHOLE = 2**24
@@ -42,12 +42,11 @@ SHARES = st.floats(0, 1)
 @settings(deadline=None)
 def test_a_log_only_grows_at_its_end(spec: JobSpec, shares: list[float], start: float, ended: bool) -> None:
     plan = plan_run(spec, failure_rate=0.5)
-    earlier, later = sorted(shares)
-    log = SimulatedLog(spec, plan)
+    earlier, later = (plan.ends_after * share for share in sorted(shares))
 
-    offset = int(start * log.read(plan.ends_after * earlier, has_ended=False, offset=0, limit=0)[1])
-    before, size_before = log.read(plan.ends_after * earlier, has_ended=False, offset=offset, limit=3000)
-    after, size_after = log.read(plan.ends_after * later, has_ended=ended, offset=offset, limit=3000)
+    offset = int(start * read(spec, plan, earlier, limit=0)[1])
+    before, size_before = read(spec, plan, earlier, offset=offset, limit=3000)
+    after, size_after = read(spec, plan, later, has_ended=ended, offset=offset, limit=3000)
 
     assert after.startswith(before)
     assert size_before <= size_after
@@ -57,11 +56,14 @@ def test_a_log_only_grows_at_its_end(spec: JobSpec, shares: list[float], start: 
 @settings(deadline=None)
 def test_a_log_read_in_parts_is_the_whole_log(spec: JobSpec, share: float, ended: bool, limit: int) -> None:
     plan = plan_run(spec, failure_rate=0.5)
-    log, elapsed = SimulatedLog(spec, plan), plan.ends_after * share
-    whole, size = log.read(elapsed, has_ended=ended, offset=0, limit=WHOLE)
+    elapsed = plan.ends_after * share
+    whole, size = read(spec, plan, elapsed, has_ended=ended)
     start = max(0, size - 20 * limit)
 
-    parts = [log.read(elapsed, has_ended=ended, offset=offset, limit=limit)[0] for offset in range(start, size, limit)]
+    parts = [
+        read(spec, plan, elapsed, has_ended=ended, offset=offset, limit=limit)[0]
+        for offset in range(start, size, limit)
+    ]
 
     assert len(whole) == size
     assert b"".join(parts) == whole[start:]
@@ -157,19 +159,31 @@ def test_all_training_lines_are_equally_long(run_id: UUID, lines: int, limit: ti
     spec = make_spec(f"#SIM duration=100% lines={lines}", run_id=run_id, time_limit=limit, num_gpus=num_gpus, slots=())
     plan = plan_run(spec, failure_rate=0)
     log = SimulatedLog(spec, plan)
-    header = log.read(timedelta(0), has_ended=False, offset=0, limit=0)[1]
-    size = log.read(plan.ends_after, has_ended=False, offset=0, limit=0)[1]
+    header = log.read(0, offset=0, limit=0)[1]
+    size = log.read(lines, offset=0, limit=0)[1]
     length = (size - header) // lines
 
     for index in {0, min(9, lines - 1), lines // 2, lines - 1}:
-        line, _ = log.read(plan.ends_after, has_ended=False, offset=header + index * length, limit=length)
+        line, _ = log.read(lines, offset=header + index * length, limit=length)
         assert line.startswith(b"[")
         assert line.index(b"\n") == length - 1
 
 
+def read(
+    spec: JobSpec,
+    plan: RunPlan,
+    elapsed: timedelta,
+    *,
+    has_ended: bool = False,
+    offset: int = 0,
+    limit: int = WHOLE,
+) -> tuple[bytes, int]:
+    lines = plan.lines_printed(plan.progress(elapsed))
+    return SimulatedLog(spec, plan).read(lines, elapsed if has_ended else None, offset=offset, limit=limit)
+
+
 def log_of(spec: JobSpec, elapsed: timedelta, *, has_ended: bool = False) -> str:
-    plan = plan_run(spec, failure_rate=0)
-    return SimulatedLog(spec, plan).read(elapsed, has_ended=has_ended, offset=0, limit=WHOLE)[0].decode()
+    return read(spec, plan_run(spec, failure_rate=0), elapsed, has_ended=has_ended)[0].decode()
 
 
 def training_lines(log: str) -> list[str]:

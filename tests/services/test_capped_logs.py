@@ -35,6 +35,7 @@ class LogsOnDisk:
         spec: JobSpec,  # noqa: ARG002
         *,
         ended_at: datetime | None,
+        progress: float | None = None,  # noqa: ARG002
         offset: int,
         limit: int,
     ) -> LogChunk:

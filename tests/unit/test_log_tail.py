@@ -45,6 +45,7 @@ class WrittenLog:
         spec: JobSpec,  # noqa: ARG002
         *,
         ended_at: datetime | None,
+        progress: float | None = None,  # noqa: ARG002
         offset: int,
         limit: int,
     ) -> LogChunk:

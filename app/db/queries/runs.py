@@ -57,8 +57,8 @@ _LAUNCHED = text(
 _REPORT = text(
     f"""
     WITH {_FENCE}
-    UPDATE jobs j SET progress = r.progress, queue_reason = r.queue_reason, expected_start_at = r.expected_start_at,
-                      placement = coalesce(r.placement, j.placement),
+    UPDATE jobs j SET progress = greatest(j.progress, r.progress), queue_reason = r.queue_reason,
+                      expected_start_at = r.expected_start_at, placement = coalesce(r.placement, j.placement),
                       engine_job_id = coalesce(r.engine_job_id, j.engine_job_id), unknown_since = NULL,
                       updated_at = :now
     FROM jsonb_to_recordset(CAST(:reports AS jsonb))
@@ -161,7 +161,10 @@ async def note_launched(connection: AsyncConnection, run_id: UUID, *, term: int,
 async def note_reports(
     connection: AsyncConnection, reports: Sequence[Mapping[str, Any]], *, term: int, now: datetime
 ) -> None:
-    """Keep what engines say of runs that are not settled; the keys are the columns of `_REPORT`."""
+    """Keep what engines say of runs that are not settled; the keys are the columns of `_REPORT`.
+
+    Progress only grows, whatever the clock of the next dispatcher says: readers have been shown the log up to there.
+    """
     await connection.execute(_REPORT, {"reports": json.dumps(reports), "term": term, "now": now})
 
 

@@ -338,7 +338,15 @@ class LocalExecutor:
         described = self._directory(run_id).spec()
         return () if described is None else slots_in(described)
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+    async def read_log(
+        self,
+        spec: JobSpec,
+        *,
+        ended_at: datetime | None,
+        progress: float | None = None,  # noqa: ARG002 - the log is a file, which only grows
+        offset: int,
+        limit: int,
+    ) -> LogChunk:
         return await self._in_thread(lambda: self._read_log(spec.run_id, ended_at is not None, offset, limit))
 
     def _read_log(self, run_id: UUID, is_final: bool, offset: int, limit: int) -> LogChunk:

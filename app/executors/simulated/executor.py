@@ -30,6 +30,7 @@ from app.executors.simulated.timeline import Timeline
 from app.executors.simulated.utilisation import sample_run
 
 SHORTEST_PROGRESS_INTERVAL = timedelta(seconds=2)
+"""The log of a run grows as often."""
 PROGRESS_POLLS_PER_SECOND = 200
 """Of all running runs together, so that ten thousand of them cost little between their ends."""
 END_KEPT_FOR = timedelta(minutes=5)
@@ -154,18 +155,29 @@ class SimulatedExecutor:
         """Nothing: a run that the simulation loses stays suspect until an admin puts its GPUs back into service."""
         return ()
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
-        """See `RunReader`. A stop shows here once the caller knows `ended_at`."""
+    async def read_log(
+        self, spec: JobSpec, *, ended_at: datetime | None, progress: float | None = None, offset: int, limit: int
+    ) -> LogChunk:
+        """See `RunReader`.
+
+        A run that is stopped ends at a moment that a reader does not know yet. The clock may have passed it, the
+        recorded progress has not: it was observed before the stop.
+        """
         plan = plan_run(spec, self._failure_rate)
         if plan.end.reason is EndReason.LAUNCH_FAILURE:
             return LogChunk(offset, b"", size=0, complete=True)
+        log = SimulatedLog(spec, plan)
+        lines = 0 if progress is None else plan.lines_printed(progress)
+        if progress is not None and ended_at is None:
+            return LogChunk(offset, *log.read(lines, offset=offset, limit=limit), complete=False)
         timeline = self._timeline(spec)
         moment = ended_at or self._clock()
         is_over = moment >= timeline.moment(plan.ends_after)
         complete = ended_at is not None or (is_over and plan.end.reason is not EndReason.LOST)
         elapsed = timeline.elapsed(moment, at_most=plan.ends_after)
-        data, size = SimulatedLog(spec, plan).read(elapsed, has_ended=complete, offset=offset, limit=limit)
-        return LogChunk(offset, data, size, complete)
+        lines = max(lines, plan.lines_printed(plan.progress(elapsed)))
+        ended_after = elapsed if complete else None
+        return LogChunk(offset, *log.read(lines, ended_after, offset=offset, limit=limit), complete)
 
     async def read_utilisation(
         self, spec: JobSpec, *, ended_at: datetime | None, limit: int

@@ -19,7 +19,7 @@ _JOINERS = "\u200c\u200d"
 
 
 class SimulatedLog:
-    """The log of one run, as far as it is written at some moment of simulated time."""
+    """The log of one run, as far as it is written."""
 
     def __init__(self, spec: JobSpec, plan: RunPlan) -> None:
         self._spec = spec
@@ -32,10 +32,12 @@ class SimulatedLog:
         self._samples_per_second = spec.num_gpus * (700 + 600 * draw(spec.run_id, "speed"))
         self._line_length = len(self._line(0)) if plan.lines else 0
 
-    def read(self, elapsed: timedelta, *, has_ended: bool, offset: int, limit: int) -> tuple[bytes, int]:
-        """The bytes from `offset`, at most `limit` of them, and the length of the whole log so far."""
-        lines = self._plan.worked(elapsed) * self._plan.lines // self._plan.work
-        footer = self._footer(elapsed) if has_ended else b""
+    def read(self, lines: int, ended_after: timedelta | None = None, *, offset: int, limit: int) -> tuple[bytes, int]:
+        """The bytes from `offset`, at most `limit` of them, and the length of the whole log so far.
+
+        `lines` training lines are printed; `ended_after` is set when nothing more will be.
+        """
+        footer = b"" if ended_after is None else self._footer(ended_after)
         lines_end = len(self._header) + lines * self._line_length
         size = lines_end + len(footer)
         end = min(size, offset + limit)

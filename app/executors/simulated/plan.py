@@ -60,7 +60,11 @@ class RunPlan:
         return min(self.work, max(timedelta(0), active - self.starts_after))
 
     def progress(self, elapsed: timedelta) -> float:
-        return round(self.worked(elapsed) / self.work, 3)
+        return self.worked(elapsed) / self.work
+
+    def lines_printed(self, progress: float) -> int:
+        """How many training lines are written when so much of the work is done."""
+        return int(progress * self.lines)
 
 
 def plan_run(spec: JobSpec, failure_rate: float) -> RunPlan:

@@ -422,7 +422,15 @@ class SlurmExecutor:
         """Nothing: the GPUs are Slurm's to give and to keep."""
         return ()
 
-    async def read_log(self, spec: JobSpec, *, ended_at: datetime | None, offset: int, limit: int) -> LogChunk:
+    async def read_log(
+        self,
+        spec: JobSpec,
+        *,
+        ended_at: datetime | None,
+        progress: float | None = None,  # noqa: ARG002 - the log is a file, which only grows
+        offset: int,
+        limit: int,
+    ) -> LogChunk:
         """See `RunReader`. Slurm writes the log; it has no cap but what the file system sets."""
         attempt = await self._attempt_of(spec.run_id)
         login = attempt.login if attempt else None
