@@ -64,7 +64,10 @@ class Database:
             raw.close()
 
     async def dispose(self) -> None:
+        """Close every connection; one that is in use, or about to be, when it comes back."""
+        pool = self.engine.sync_engine.pool
         await self.engine.dispose()
+        event.listen(pool, "checkin", _close)
 
 
 def normalise_url(url: str) -> str:
@@ -92,6 +95,12 @@ def _replace_if_closed(connection: Any, *_: object) -> None:
     """Connections that died while they lay in the pool are replaced, at no cost: the driver saw the socket close."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _close(connection: Any, *_: object) -> None:
+    """SQLAlchemy's own pool would keep it until it is garbage, and then drop it without a word to the server."""
+    if connection is not None:
+        connection.driver_connection.terminate()
 
 
 def _give_up_if_confused(context: ExceptionContext) -> None:

@@ -146,6 +146,7 @@ class Dispatcher:
                 await asyncio.sleep(pause_after(failures, self._options.tick))
         finally:
             renewing.cancel()
+            await asyncio.wait([renewing])
             await self._resign()
 
     async def _tick_in_time(self) -> None:
