@@ -20,7 +20,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from app.api.state import AppState
-from tests.browser.chromium import ADVICE, Language, Theme, find_chromium, new_context, running_chromium
+from tests.browser.chromium import ADVICE, DEADLINE_MS, Language, Theme, find_chromium, new_context, running_chromium
 from tests.browser.demo import ENVIRONMENT as DEMO_ENVIRONMENT
 from tests.browser.demo import Lab, make_lab, read_lab
 from tests.browser.service import Service, serving, sign_in_at_once
@@ -29,7 +29,6 @@ from tests.conftest import cloned
 from tests.factories import Person
 from tests.services.desk import Desk
 
-PATIENCE_MS = 15_000
 ENVIRONMENT = {
     "SIMULATION_SPEEDUP": "3600",
     "SIMULATION_FAILURE_RATE": "0",
@@ -38,7 +37,7 @@ ENVIRONMENT = {
     "LOGIN_FAILURE_LIMIT": "1000",
 }
 
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=DEADLINE_MS)
 
 
 class Visitor(Protocol):
@@ -142,7 +141,6 @@ async def visitors(service: Service, chromium: Browser, trouble: Trouble) -> Asy
         ) -> Page:
             context = await new_context(chromium, service.url, language, theme, width)
             contexts.push_async_callback(context.close)
-            context.set_default_timeout(PATIENCE_MS)
             await trouble.watch(context)
             if person is not None:
                 await sign_in_at_once(context, service.url, person)
