@@ -16,8 +16,8 @@ pytestmark = pytest.mark.anyio
 
 SAY = words("en")
 REASON = "Its fan has failed."
-FOUR_SECONDS = timedelta(hours=4)
-"""As simulated time passes here."""
+LONG = timedelta(hours=720)
+"""Twelve minutes as simulated time passes here: no run that is looked at ends by itself."""
 
 
 def node(page: Page, name: str) -> Locator:
@@ -60,15 +60,15 @@ async def test_a_busy_gpu_shows_its_job_and_is_free_again_without_a_reload(
     watched = slot(page, "node1", 0)
     await watched.get_by_role("button").focus()
     await expect(page.locator(".live-live")).to_be_visible()
-    job_id = await desk.submit(
-        user, name="train-resnet", num_gpus=8, time_limit=FOUR_SECONDS, command="#SIM duration=99%"
-    )
+    await desk.set_limit(admin, user, 8 * int(LONG.total_seconds()))
+    job_id = await desk.submit(user, name="train-resnet", num_gpus=8, time_limit=LONG, command="#SIM duration=99%")
     await desk.approve(admin, job_id)
     await desk.start(admin, job_id)
     await state_is(watched, "BUSY")
     link = watched.get_by_role("link", name="train-resnet")
     await expect(link).to_have_attribute("href", re.compile(rf"/ui/job\.html\?id={job_id}$"))
     await expect(page.locator(".fleet-type").first).to_contain_text("8 busy")
+    await desk.cancel(user, job_id)
     await state_is(watched, "FREE")
     await expect(watched.get_by_role("button")).to_be_focused()
 

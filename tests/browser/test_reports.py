@@ -10,6 +10,7 @@ from tests.browser.conftest import Visitor
 from tests.browser.words import words
 from tests.factories import Person
 from tests.services.desk import HOUR, Desk
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +51,11 @@ async def test_a_chart_is_drawn_in_the_colours_of_the_theme(
     light = await chart.screenshot()
     await page.emulate_media(color_scheme="dark")
     await expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-    assert await chart.screenshot() != light
+
+    async def is_drawn_anew() -> bool:
+        return await chart.screenshot() != light
+
+    await eventually(is_drawn_anew)
 
 
 async def test_own_dates_are_typed_in_the_persian_calendar_and_kept_in_the_address(

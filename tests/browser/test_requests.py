@@ -1,6 +1,7 @@
 """The queue of requests: decided on by clicking, many at once, by the keyboard alone, and by two admins at a time."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from tests.services.desk import HOUR, Desk
 pytestmark = pytest.mark.anyio
 
 t = words("en")
+LONG = timedelta(hours=80)
+"""More than a minute as simulated time passes here."""
 
 
 async def open_queue(page: Page, address: str = "") -> None:
@@ -87,7 +90,7 @@ async def test_a_rejection_needs_a_reason_and_offers_some(
 
 
 async def test_an_approved_job_is_started(visitor: Visitor, user: Person, admin: Person, desk: Desk) -> None:
-    job_id = await desk.submit(user, name="train", command="sleep 36000")
+    job_id = await desk.submit(user, name="train", command="#SIM duration=99%", time_limit=LONG)
     await desk.approve(admin, job_id)
     page = await visitor(admin)
     await open_queue(page)
@@ -148,7 +151,8 @@ async def test_what_was_refused_stays_selected_and_says_why(
 ) -> None:
     for name in ("fits", "too-late", "smaller"):
         gpus = 1 if name == "smaller" else 5
-        await desk.approve(admin, await desk.submit(user, name=name, num_gpus=gpus, command="sleep 36000"))
+        facts = {"num_gpus": gpus, "command": "#SIM duration=99%", "time_limit": LONG}
+        await desk.approve(admin, await desk.submit(user, name=name, **facts))
     page = await visitor(admin)
     await open_queue(page, "?tab=start")
     await page.click("#select-all")

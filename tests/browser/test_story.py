@@ -64,10 +64,11 @@ async def test_a_job_from_registration_to_its_end(
     await expect(manager.locator(".toast-success")).to_be_visible()
     await expect(researcher.locator(".job-cards .status")).to_have_text(t("job.status.APPROVED"))
 
-    await decide(manager, "start", name, t("job.action.start"))
-    await expect(manager.locator(".toast-success")).to_be_visible()
     await researcher.locator(".job-cards a").click()
     status = researcher.locator("main .status").first
+    await expect(status).to_have_text(t("job.status.APPROVED"))
+    await decide(manager, "start", name, t("job.action.start"))
+    await expect(manager.locator(".toast-success")).to_be_visible()
     await expect(status).to_have_text(t("job.status.COMPLETED"))
     await expect(researcher.get_by_role("log")).to_contain_text("epoch")
     await expect(researcher.locator("main")).to_contain_text("Good luck")

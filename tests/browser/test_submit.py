@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from app.api.state import AppState
-from tests.browser.chromium import Language
+from tests.browser.chromium import DEADLINE_MS, Language
 from tests.browser.conftest import Visitor
 from tests.browser.service import Service
 from tests.browser.trouble import Trouble
@@ -187,5 +187,5 @@ async def test_the_gtm_line_submits_the_very_same_job(
 
 def say_in_a_shell(gtm: Gtm, line: str) -> None:
     with gtm.start_script(f'gtm() {{ $GTM "$@"; }}\n{line}') as shell:
-        _, said = shell.communicate(timeout=60)
+        _, said = shell.communicate(timeout=DEADLINE_MS / 1000)
     assert shell.returncode == 0, said
