@@ -14,6 +14,7 @@ Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of
 import os
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -22,7 +23,8 @@ from playwright.async_api import Browser, Page, expect
 from app.api.state import AppState
 from tests.browser.chromium import ADVICE, DEADLINE_MS, Language, Theme, find_chromium, new_context, running_chromium
 from tests.browser.demo import ENVIRONMENT as DEMO_ENVIRONMENT
-from tests.browser.demo import Lab, make_lab, read_lab
+from tests.browser.demo import Lab, read_lab
+from tests.browser.demo_database import cloned_lab
 from tests.browser.service import Service, serving, sign_in_at_once
 from tests.browser.trouble import Trouble
 from tests.conftest import cloned
@@ -81,17 +83,20 @@ async def service(_running_service: Service) -> Service:
 
 
 @pytest.fixture(scope="package")
-def _demo_database_url(server_url: str, template: str) -> Iterator[str]:
-    with cloned(server_url, template, f"{template}_{os.getpid()}_demo") as url:
+def _demo_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="package")
+def _demo_database_url(server_url: str, template: str, _demo_directory: Path) -> Iterator[str]:
+    with cloned_lab(server_url, template, _demo_directory) as url:
         yield url
 
 
 @pytest.fixture(scope="package")
-async def demo(_demo_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+async def demo(_demo_database_url: str, _demo_directory: Path) -> AsyncIterator[Service]:
     """Another service, of a lab that has used it for months. For tests that change nothing there."""
-    directory = tmp_path_factory.mktemp("demo")
-    await make_lab(_demo_database_url, directory)
-    async with serving(_demo_database_url, directory, DEMO_ENVIRONMENT) as service:
+    async with serving(_demo_database_url, _demo_directory, DEMO_ENVIRONMENT) as service:
         yield service
 
 
