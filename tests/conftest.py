@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import report
-from tests.surroundings import WORKER_VARIABLE, Run, take_known_surroundings
+from tests.surroundings import WORKER_VARIABLE, Run, give_back_what_the_report_asks_for, present_run
 
 if TYPE_CHECKING:
     import httpx2
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from app.db.engine import Database
     from tests.factories import Person
 
+present_run()  # before anything else is imported that reads the environment
+
 BEGINNING = datetime(2026, 3, 10, 12, tzinfo=UTC)
 TEMPLATE_LOCK = 4_761_003
 QUICK_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 SLOW_FOLDERS = ("slurm", "e2e", "executors", "browser", "client")
-RUN = pytest.StashKey[Run]()
 SECRET = "k7Gq2mZr8VtXw4Yb6Nc0Pd1Le3Hf5Ju9Ao"
 
 
@@ -58,9 +59,8 @@ class FakeClock:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    distributes = bool(config.getoption("numprocesses", None)) and WORKER_VARIABLE not in os.environ
-    run = take_known_surroundings(runs_tests=not distributes)
-    config.stash[RUN] = run
+    if config.getoption("numprocesses", None) and WORKER_VARIABLE not in os.environ:
+        give_back_what_the_report_asks_for()
     report.install(config)
 
 
@@ -74,9 +74,9 @@ def _folder(item: pytest.Item) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def surroundings(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The surroundings of all processes of this run. They work where no `.env` lies."""
-    run = pytestconfig.stash[RUN]
+    run = present_run()
     run.watch(tmp_path_factory.getbasetemp())
     before = Path.cwd()
     os.chdir(run.working_directory)

@@ -1,6 +1,6 @@
 """What the processes of a test run find around them, whoever started the run, and from where.
 
-`take_known_surroundings()` comes before anything that reads the environment. It gives this process a known
+The first call of `present_run()` comes before anything that reads the environment. It gives this process a known
 environment, default signals, a umask, limits and an empty working directory; all its children inherit them. It also
 starts the run's reaper, which ends what an interrupted run leaves behind: see `tests/reaper.py`.
 """
@@ -25,7 +25,9 @@ WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 KEPT = ("PATH", "LD_LIBRARY_PATH", "CI", "TEST_DEPTH", "TEST_DATABASE_URL", "CHROMIUM", RUN_VARIABLE)
 KEPT_PREFIXES = ("PYTEST_", "COV_", "COVERAGE_")
 FOR_THE_REPORT = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS")
-"""What pytest itself asks when it prints. Only the process that prints keeps it, and only if it runs no tests."""
+"""What pytest itself asks when it prints."""
+
+_FOUND_FOR_THE_REPORT = {name: os.environ[name] for name in FOR_THE_REPORT if name in os.environ}
 
 OPEN_FILES = 4096
 UMASK = 0o022
@@ -58,19 +60,19 @@ class Run:
 
 
 @functools.cache
-def take_known_surroundings(*, runs_tests: bool) -> Run:
-    """Forget what this process was started with. `runs_tests` is false for one that only distributes them."""
+def present_run() -> Run:
+    """The run of this process. The first call lets it forget what it was started with."""
     _take_default_signals()
     os.umask(UMASK)
     _take_limits()
     run = _take_run()
-    _take_environment(run, keep_for_report=not runs_tests)
+    _take_environment(run)
     return run
 
 
-def present_run() -> Run:
-    """The run of a process that runs tests."""
-    return take_known_surroundings(runs_tests=True)
+def give_back_what_the_report_asks_for() -> None:
+    """For a process that prints and runs no tests."""
+    os.environ.update(_FOUND_FOR_THE_REPORT)
 
 
 def _take_default_signals() -> None:
@@ -114,9 +116,8 @@ def _take_run() -> Run:
     return Run(directory, write)
 
 
-def _take_environment(run: Run, *, keep_for_report: bool) -> None:
-    kept = (*KEPT, *FOR_THE_REPORT) if keep_for_report else KEPT
-    found = {name: value for name, value in os.environ.items() if name in kept or name.startswith(KEPT_PREFIXES)}
+def _take_environment(run: Run) -> None:
+    found = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
     user = pwd.getpwuid(os.getuid()).pw_name
     os.environ.clear()
     os.environ.update(

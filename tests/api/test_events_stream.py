@@ -24,7 +24,8 @@ from app.services.events import LONGEST_REPLAY, STREAMS_PER_USER
 from tests.api.outages import database_away
 from tests.conftest import FakeClock, browser
 from tests.factories import ORIGIN, PASSWORD, Person, approve_job, make_fleet, make_job, make_user, sign_in, start_job
-from tests.streams import PATIENCE_SECONDS, Stream, open_stream
+from tests.streams import Stream, open_stream
+from tests.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -371,6 +372,6 @@ async def test_a_stream_outlives_its_database_and_misses_nothing(
 
 async def _nothing_is_checked_out(state: AppState) -> None:
     """But for the moments in which the poller asks."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(HANG_SECONDS):
         while state.database.engine.pool.checkedout() > 0:  # type: ignore[attr-defined] # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 
 from app.executors.local import processes, wrapper
-from tests.executors.local.wrapper_runs import CGROUP_PARENT, is_alive, until
+from tests.executors.local.wrapper_runs import CGROUP_PARENT, is_alive
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def test_the_name_of_a_program_cannot_pass_for_its_identity(tmp_path: Path) -> N
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/sleep")
     with process(str(program), "60") as sleeping:
-        until(lambda: "R 1" in Path(f"/proc/{sleeping.pid}/comm").read_text())
+        wait_until(lambda: "R 1" in Path(f"/proc/{sleeping.pid}/comm").read_text())
         assert wrapper.process_identity(sleeping.pid) == (os.getpid(), pytest.approx(now_in_ticks(), abs=500))
 
 
@@ -58,7 +59,7 @@ def test_a_process_belongs_to_the_run_that_its_environment_names() -> None:
         process("sleep", "60", GTM_RUN_ID=str(other)) as theirs,
         process("sleep", "60", GTM_RUN_ID="no run", NOT_GTM_RUN_ID=str(run)) as nobodys,
     ):
-        until(lambda: all(command(pid) == "sleep" for pid in (ours.pid, theirs.pid, nobodys.pid)))
+        wait_until(lambda: all(command(pid) == "sleep" for pid in (ours.pid, theirs.pid, nobodys.pid)))
         assert processes.run_of(ours.pid) == run
         assert processes.run_of(nobodys.pid) is None
         assert processes.pids_of([run, other]) == {run: [ours.pid], other: [theirs.pid]}
@@ -77,7 +78,7 @@ def test_leftovers_are_killed_with_their_descendants_and_nobody_else(tmp_path: P
         process("sh", "-c", forgetful, GTM_RUN_ID=directory.name) as left,
         process("sleep", "60", GTM_RUN_ID=str(uuid4())) as stranger,
     ):
-        until(lambda: len(processes.leftovers(directory)) == 2)
+        wait_until(lambda: len(processes.leftovers(directory)) == 2)
         family = {found.pid for found in processes.leftovers(directory)}
         assert processes.kill_leftovers(directory, patience_seconds=10)
         assert not any(is_alive(pid) for pid in family)
@@ -100,7 +101,7 @@ def test_many_processes_of_a_run_are_found_in_as_many_looks_as_one(
     monkeypatch.setattr(wrapper, "processes", counted_look)
     many = "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait"
     with process("sh", "-c", many, GTM_RUN_ID=directory.name):
-        until(lambda: len(processes.leftovers(directory)) == 9)
+        wait_until(lambda: len(processes.leftovers(directory)) == 9)
         looks.clear()
         assert len(processes.leftovers(directory)) == 9
         assert len(looks) == 1
@@ -120,7 +121,7 @@ def test_a_group_that_does_not_bear_the_runs_name_is_left_alone(tmp_path: Path) 
             (group / "cgroup.procs").write_text(str(member.pid))
             assert processes.kill_leftovers(directory, patience_seconds=0)
             assert member.poll() is None
-        until(lambda: not wrapper.cgroup_members(str(group)))
+        wait_until(lambda: not wrapper.cgroup_members(str(group)))
     finally:
         wrapper.remove_cgroup(str(group.parent))
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.executors.local import processes, wrapper
-from tests.executors.local.wrapper_runs import MakeRun, WrapperRun, is_alive, made_runs, until
+from tests.executors.local.wrapper_runs import MakeRun, WrapperRun, is_alive, made_runs
+from tests.waiting import wait_until
 
 COUNTS_ITSELF = 'echo x >> "$PWD/starts"; '
 IGNORES_TERM = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
@@ -100,7 +101,7 @@ def test_somebody_who_looks_at_the_lock_does_not_keep_the_run_from_starting(make
 def test_a_second_wrapper_leaves_everything_as_it_is(make_run: MakeRun) -> None:
     run = make_run("echo once; exit 3")
     evidence = run.evidence()
-    until(lambda: not lock_is_held(run))
+    wait_until(lambda: not lock_is_held(run))
     before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "wrapper.err"}
     assert run.launch() == wrapper.NOT_OURS
     assert before == {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "wrapper.err"}
@@ -114,7 +115,7 @@ def test_the_lock_is_held_as_long_as_the_wrapper_lives_and_never_by_the_job(make
     held = [str(entry.readlink()) for entry in Path(f"/proc/{child}/fd").iterdir()]
     assert sorted(name.split(":")[0] for name in held) == ["/dev/null", "pipe", "pipe"]
     os.kill(run.wrapper, signal.SIGKILL)
-    until(lambda: not lock_is_held(run))
+    wait_until(lambda: not lock_is_held(run))
 
 
 def test_the_wrapper_belongs_to_nobody_who_could_take_it_along(make_run: MakeRun) -> None:
@@ -249,7 +250,7 @@ def test_when_the_wrapper_is_killed_the_kernel_kills_the_first_process_and_we_th
     run.waits_for(b"ready")
     child = run.child
     os.kill(run.wrapper, signal.SIGKILL)
-    until(lambda: not is_alive(child))
+    wait_until(lambda: not is_alive(child))
     assert processes.leftovers(run.path)
     assert processes.kill_leftovers(run.path, patience_seconds=10)
     assert processes.leftovers(run.path) == set()
@@ -262,10 +263,10 @@ def test_without_control_groups_what_forgot_its_environment_is_known_by_its_sess
         pytest.skip("this kernel numbers no sessions")
     run = make_run("env -i sleep 61 & echo ready; sleep 60; true", cgroup_parent=None)
     run.waits_for(b"ready")
-    until(lambda: len(family := list(processes.leftovers(run.path))) == 3 and all_sleep(family))
+    wait_until(lambda: len(family := list(processes.leftovers(run.path))) == 3 and all_sleep(family))
     family = processes.leftovers(run.path)
     os.kill(run.wrapper, signal.SIGKILL)
-    until(lambda: not is_alive(run.child))
+    wait_until(lambda: not is_alive(run.child))
     [forgetful] = [who.pid for who in family if is_alive(who.pid) and processes.run_of(who.pid) is None]
 
     note = run.read("child.json")
@@ -309,7 +310,7 @@ def test_wherever_the_wrapper_dies_the_command_runs_at_most_once(
 ) -> None:
     run = make_run(COUNTS_ITSELF + "exit 3", launch=False)
     run.launch(CRASH_AT=point)
-    until(lambda: not lock_is_held(run))
+    wait_until(lambda: not lock_is_held(run))
     assert processes.kill_leftovers(run.path, patience_seconds=10)
     has_evidence = (run.path / "evidence.json").exists()
     assert has_evidence == (point == "wrapper.after-rename")

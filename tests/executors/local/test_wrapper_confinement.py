@@ -11,14 +11,13 @@ import pytest
 from app.executors.local import processes, wrapper
 from tests.executors.local.wrapper_runs import (
     NOBODY,
-    STARTED_IN_SECONDS,
     MakeRun,
     is_alive,
     made_runs,
     needs_bubblewrap,
     needs_root,
-    until,
 )
+from tests.waiting import HANG_SECONDS, wait_until
 
 CANARY = "canary-4f1c9d7e"
 AS_NOBODY = {"uid": NOBODY.pw_uid, "gid": NOBODY.pw_gid, "groups": [NOBODY.pw_gid]}
@@ -73,7 +72,7 @@ def test_nothing_is_inherited(make_run: MakeRun) -> None:
         launch=False,
     )
     secret = os.open("/proc/self/status", os.O_RDONLY)
-    assert run.start(pass_fds=(secret,)).wait(STARTED_IN_SECONDS) == wrapper.TAKEN
+    assert run.start(pass_fds=(secret,)).wait(HANG_SECONDS) == wrapper.TAKEN
     os.close(secret)
     run.evidence()
     assert run.printed().decode().split() == [
@@ -148,7 +147,7 @@ def test_what_the_job_plants_in_place_of_its_log_is_not_followed(make_run: MakeR
     plant = f"for i in $(seq 0 {limit // 2} {4 * limit}); do ln -s {victim} ../log.$(printf %020d $i); done; "
     plant += f"ln -s {victim} ../evidence.json; "
     run = make_run(plant + f"head -c {4 * limit} /dev/zero; echo; echo last", log_limit_bytes=limit)
-    until(lambda: (run.path / "evidence.json").is_file() and not (run.path / "evidence.json").is_symlink())
+    wait_until(lambda: (run.path / "evidence.json").is_file() and not (run.path / "evidence.json").is_symlink())
     assert run.read("evidence.json")["exit_code"] == 0
     assert victim.read_text() == "untouched"
     assert run.printed().endswith(b"\nlast\n")
@@ -185,7 +184,7 @@ def test_a_fork_bomb_ends_at_its_limit_and_is_gone_afterwards(make_limited_run: 
     run = make_limited_run(FORK_BOMB, process_limit=PROCESS_LIMIT)
     run.waits_for(b"ready")
     pids = Path(next(path for path in run.read("child.json")["cgroups"] if Path(path, "pids.max").exists()))
-    until(lambda: (pids / "pids.events").read_text().split() > ["max", "0"])
+    wait_until(lambda: (pids / "pids.events").read_text().split() > ["max", "0"])
     assert int((pids / "pids.current").read_text()) <= PROCESS_LIMIT
     run.stop(grace_seconds=0)
     assert run.evidence()["survivors"] is False
@@ -304,7 +303,7 @@ def test_when_the_wrapper_is_killed_the_sandbox_dies_with_all_that_is_in_it(make
     inside = {pid for pid, _ in wrapper.descendants(wrapper.everybody(), [run.wrapper])}
     assert len(inside) >= 4  # bubblewrap twice, the shell, and what it left behind
     os.kill(run.wrapper, signal.SIGKILL)
-    until(lambda: not any(is_alive(pid) for pid in inside))
+    wait_until(lambda: not any(is_alive(pid) for pid in inside))
 
 
 @needs_bubblewrap

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.executors.local import log, wrapper
-from tests.executors.local.wrapper_runs import MakeRun, WrapperRun, made_runs, needs_root, until
+from tests.executors.local.wrapper_runs import MakeRun, WrapperRun, made_runs, needs_root
+from tests.waiting import wait_until
 
 KIBIBYTE, MEBIBYTE, GIBIBYTE = 2**10, 2**20, 2**30
 NUMBERED = "seq -f %015.0f 0 {last}"
@@ -32,7 +33,7 @@ def kept(run: WrapperRun) -> int:
 
 def test_what_was_printed_can_be_read_at_once_and_half_lines_too(make_run: MakeRun) -> None:
     run = make_run("printf 'no line break'; sleep 60")
-    until(lambda: run.printed() == b"no line break")
+    wait_until(lambda: run.printed() == b"no line break")
 
 
 def test_both_streams_stand_in_the_order_in_which_they_were_printed(make_run: MakeRun) -> None:
@@ -163,10 +164,10 @@ def test_a_log_goes_on_with_a_line_about_what_was_lost_when_the_disk_has_room_ag
             "head -c 8M /dev/zero; echo full; read -t 20 < go; while [ ! -e enough ]; do echo more; sleep 0.05; done"
         )
         run = make_run(f"mkfifo go; {commands}; echo last", log_limit_bytes=64 * MEBIBYTE)
-        until(lambda: log.read(run.path, offset=0, limit=1, complete=False).size > 100 * KIBIBYTE)
+        wait_until(lambda: log.read(run.path, offset=0, limit=1, complete=False).size > 100 * KIBIBYTE)
         ballast.unlink()
         (run.work / "go").write_text("\n")
-        until(lambda: b"more" in tail_of(run))
+        wait_until(lambda: b"more" in tail_of(run))
         (run.work / "enough").touch()
         evidence = run.evidence()
         note = f"\n[{evidence['log_bytes_lost']} bytes of output were lost here: No space left on device]\nmore\n"
