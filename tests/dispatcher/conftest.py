@@ -132,6 +132,13 @@ class Scene(Generic[Engine]):
 
 
 @pytest.fixture
+def renewed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases are renewed every 50 ms, and still last 15 s: however slow this machine is, none is lost meanwhile."""
+    monkeypatch.setattr("app.dispatcher.lease.RENEWALS_PER_TTL", 300)
+    monkeypatch.setattr("app.dispatcher.lease.LOOKS_PER_TTL", 1500)
+
+
+@pytest.fixture
 def options(state: AppState) -> DispatcherOptions:
     """A tick waits for the engine however slow this machine is, so that what it has done is the same every time."""
     return DispatcherOptions(

@@ -114,8 +114,9 @@ async def kept(lease: Lease) -> AsyncIterator[None]:
         await asyncio.wait([keeping])
 
 
+@pytest.mark.usefixtures("renewed_often")
 async def test_one_that_is_kept_is_renewed_whatever_its_holder_does(database: Database) -> None:
-    lease = Lease(database, ttl=timedelta(seconds=1))
+    lease = Lease(database)
     assert await lease.hold() == 1
     async with kept(lease):
         first = await renewal(database)
@@ -130,8 +131,9 @@ async def is_renewed_since(database: Database, moment: object) -> bool:
     return await renewal(database) != moment
 
 
+@pytest.mark.usefixtures("renewed_often")
 async def test_keeping_it_goes_on_after_a_failure(database: Database) -> None:
-    lease = Lease(database, ttl=timedelta(seconds=2))
+    lease = Lease(database)
     await lease.hold()
     latest = await renewal(database)
 
@@ -154,12 +156,14 @@ async def rename(database: Database, table: str, name: str) -> None:
         await connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
 
-async def test_nobody_keeps_what_others_have_taken(database: Database) -> None:
-    first, second = Lease(database, ttl=SHORT), Lease(database)
+@pytest.mark.usefixtures("renewed_often")
+async def test_nobody_keeps_what_others_have_taken(database: Database, stopwatch: Stopwatch) -> None:
+    first, second = Lease(database), Lease(database)
     await first.hold()
     async with kept(first):
         await take_by_force(database, second)
         latest = await renewal(database)
+        stopwatch.seconds += 1
         await eventually(partial(is_without_term, first))
     assert await renewal(database) == latest
     assert second.term == 2

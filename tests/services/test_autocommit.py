@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -81,11 +82,23 @@ async def test_a_lost_connection_is_called_lost_and_replaced(small: Database, da
     assert await backend(small) != pid
 
 
-async def test_a_cancelled_statement_leaves_nothing_behind(small: Database) -> None:
+async def test_a_cancelled_statement_leaves_nothing_behind(small: Database, database: Database) -> None:
     pid = await backend(small)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05), small.autocommit() as connection:
-            await connection.execute(text("SELECT pg_sleep(60)"))
+
+    async def is_sleeping() -> bool:
+        async with database.autocommit() as connection:
+            statement = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = :pid"
+            return bool((await connection.execute(text(statement), {"pid": pid})).scalar_one())
+
+    async def sleep() -> None:
+        async with small.autocommit() as connection:
+            await connection.execute(text("SELECT pg_sleep(600)"))
+
+    sleeping = asyncio.create_task(sleep())
+    await eventually(is_sleeping)
+    sleeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeping
     assert await backend(small) != pid
 
 
