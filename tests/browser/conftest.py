@@ -4,9 +4,10 @@
         page = await visitor(user, language="fa", theme="dark", width=360)   # nobody in particular without a user
         await page.goto("/ui/jobs.html")
 
-A page has a browser of its own. Whatever goes wrong on it unseen (an uncaught error, a word on the console, something
-that the Content-Security-Policy stopped, a dialog, a failed request, an answer of 400 or more) fails the test at its
-end, unless the test foresaw it: `trouble.allow("answer: 409 POST /api/v1/jobs")`.
+A page has a browser of its own; those of the demo, where nothing changes, are kept from test to test. Whatever goes
+wrong on it unseen (an uncaught error, a word on the console, something that the Content-Security-Policy stopped, a
+dialog, a failed request, an answer of 400 or more) fails the test at its end, unless the test foresaw it:
+`trouble.allow("answer: 409 POST /api/v1/jobs")`.
 
 Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of two seconds.
 """
@@ -25,6 +26,7 @@ from tests.browser.chromium import ADVICE, DEADLINE_MS, Language, Theme, find_ch
 from tests.browser.demo import ENVIRONMENT as DEMO_ENVIRONMENT
 from tests.browser.demo import Lab, read_lab
 from tests.browser.demo_database import cloned_lab
+from tests.browser.readers import Readers
 from tests.browser.service import Service, serving, sign_in_at_once
 from tests.browser.trouble import Trouble
 from tests.conftest import cloned
@@ -130,11 +132,19 @@ async def visitor(service: Service, chromium: Browser, trouble: Trouble) -> Asyn
         yield visitor
 
 
+@pytest.fixture(scope="package")
+async def _demo_readers(demo: Service, chromium: Browser) -> AsyncIterator[Readers]:
+    readers = Readers(demo, chromium)
+    yield readers
+    await readers.close()
+
+
 @pytest.fixture
-async def demo_visitor(demo: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
+async def demo_visitor(_demo_readers: Readers, trouble: Trouble) -> AsyncIterator[Visitor]:
     """A visitor to the demo, who may look at everything and change nothing."""
-    async with visitors(demo, chromium, trouble) as visitor:
-        yield visitor
+    yield _demo_readers.open_page
+    await _demo_readers.close_pages()
+    trouble.take_over(_demo_readers.trouble)
 
 
 @asynccontextmanager

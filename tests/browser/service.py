@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from playwright.async_api import BrowserContext
 
@@ -28,11 +28,12 @@ KEPT = {"gpus", "dispatcher_lease"}
 """What the dispatcher keeps in mind, and would not write anew."""
 UNGUARDED = "SET LOCAL session_replication_role = replica"
 RESUME_ALL = "UPDATE gpus SET drained_at = NULL, drain_reason = NULL, drained_by = NULL, is_quarantined = false"
-NOTE = "signed-in-before"
+NOTE = "begin-as"
 READ_NOTE = f"""
 if (location.protocol.startsWith("http") && document.cookie.includes("{NOTE}=")) {{
+  localStorage.clear();
+  if (document.cookie.includes("{NOTE}=user")) localStorage.setItem("gtm.signed-in", "1");
   document.cookie = "{NOTE}=; path=/; max-age=0";
-  localStorage.setItem("gtm.signed-in", "1");
 }}
 """
 
@@ -126,15 +127,19 @@ def state_on(
 
 
 async def sign_in_at_once(context: BrowserContext, base_url: str, person: Person) -> None:
-    """Without the form: every page that is opened from now on finds the session by its cookie.
-
-    The first of them also finds a note, and writes down what tells pages that there is a session to ask for. Playwright
-    could write it by itself (`storage_state`), but opens and closes a page of its own for it, which costs as much as
-    the test.
-    """
+    """Without the form: every page that is opened from now on finds the session by its cookie."""
     answer = await context.request.post(
         f"{base_url}/api/v1/auth/login", form={"username": person.email, "password": person.password}
     )
     assert answer.ok, await answer.text()
-    await context.add_cookies([{"name": NOTE, "value": "1", "url": base_url}])
     await context.add_init_script(READ_NOTE)
+    await begin_anew(context, base_url, "user")
+
+
+async def begin_anew(context: BrowserContext, base_url: str, reader: Literal["user", "nobody"]) -> None:
+    """The first page that is opened from now on finds a note, and its browser remembers nothing but its session.
+
+    The context reads notes (`READ_NOTE`). Playwright could write what a browser remembers by itself (`storage_state`),
+    but opens and closes a page of its own for it, which costs as much as a test.
+    """
+    await context.add_cookies([{"name": NOTE, "value": reader, "url": base_url}])

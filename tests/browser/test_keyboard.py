@@ -41,10 +41,12 @@ UNREACHED = """(most) => watched.stops.slice(0, most)
 
 @pytest.mark.parametrize("language", ["fa", "en"])
 @pytest.mark.parametrize("shown", pages_of_ours(), ids=lambda page: page.name)
-async def test_the_tab_key_reaches_everything_and_shows_where_one_is(
+async def test_the_tab_key_reaches_everything_shows_where_one_is_and_leads_past_the_navigation(
     demo_visitor: Visitor, lab: Lab, shown: PageOfOurs, language: Language
 ) -> None:
-    page = await open_page(demo_visitor, lab, shown, language)
+    page = await demo_visitor(shown.visitor(lab), language=language)
+    await page.goto(shown.address(lab))
+    await settled(page)
     await go_to_the_top(page)
     stops: int = await page.evaluate(WATCH_FOCUS)
     for _ in range(0, min(stops, MOST_STOPS) + DATES_AND_DETOURS, AT_ONCE):
@@ -55,14 +57,13 @@ async def test_the_tab_key_reaches_everything_and_shows_where_one_is(
             break
     assert unreached == []
     assert await page.evaluate("() => watched.unseen") == []
+    await first_stop_leads_past_the_navigation(page, language)
 
 
-@pytest.mark.parametrize("shown", pages_of_ours(), ids=lambda page: page.name)
-async def test_the_first_stop_leads_past_the_navigation(demo_visitor: Visitor, lab: Lab, shown: PageOfOurs) -> None:
-    page = await open_page(demo_visitor, lab, shown, "en")
+async def first_stop_leads_past_the_navigation(page: Page, language: Language) -> None:
     await go_to_the_top(page)
     await page.keyboard.press("Tab")
-    skip = page.get_by_role("link", name=words("en")("app.skip"))
+    skip = page.get_by_role("link", name=words(language)("app.skip"))
     await expect(skip).to_be_focused()
     await expect(skip).to_be_in_viewport()
     await page.keyboard.press("Enter")
@@ -96,10 +97,3 @@ async def go_to_the_top(page: Page) -> None:
           top.remove();
         }"""
     )
-
-
-async def open_page(demo_visitor: Visitor, lab: Lab, shown: PageOfOurs, language: Language) -> Page:
-    page = await demo_visitor(shown.visitor(lab), language=language)
-    await page.goto(shown.address(lab))
-    await settled(page)
-    return page

@@ -28,6 +28,11 @@ class Trouble:
         """Foresee trouble: regular expressions that match a line from its beginning."""
         self._foreseen.extend(patterns)
 
+    def take_over(self, other: "Trouble") -> None:
+        """What another one has noticed counts here, and there no more."""
+        self._lines += other._lines
+        other._lines = []
+
     @property
     def unforeseen(self) -> list[str]:
         return [line for line in self._lines if not any(re.match(pattern, line) for pattern in self._foreseen)]
