@@ -1,4 +1,5 @@
-// Runs before the first paint: language, direction and theme stand before anything can be seen of them.
+// Runs before the first paint: language, direction and theme stand before anything can be seen of them, and nothing is
+// lost that people do before the page's own script has loaded.
 (() => {
   const root = document.documentElement;
   const here = /** @type {HTMLScriptElement} */ (document.currentScript);
@@ -22,6 +23,23 @@
   sentences.crossOrigin = "anonymous";
   sentences.href = new URL(`../locales/${language}.json`, here.src).href;
   document.head.append(sentences);
+
+  // What people change or send before a script listens is done once it does: see `catchUp` and `onSubmit`.
+  window.early = new WeakSet();
+  addEventListener("change", ({ target }) => {
+    if (target) window.early.add(target);
+  });
+  addEventListener("submit", (event) => {
+    if (event.defaultPrevented || !event.target) return;
+    event.preventDefault(); // The browser would load another page, and put the fields into its address.
+    window.early.add(event.target);
+  });
+  addEventListener("input", ({ target, isTrusted }) => {
+    if (!isTrusted) return; // `catchUp` tells of what was typed before.
+    const control = /** @type {HTMLInputElement} */ (target);
+    window.early.delete(control);
+    if (control.form) window.early.delete(control.form); // Whoever goes on typing has not finished the form.
+  });
 
   /** @param {string} code */
   function isOurs(code) {

@@ -1,4 +1,4 @@
-"""People who are quicker than a page: a second click, a dialog closed too early, words before the script is there."""
+"""People who are quicker than the service: a second click, a dialog closed too early."""
 
 import asyncio
 
@@ -69,21 +69,3 @@ async def test_a_long_list_is_saved_as_one_file(visitor: Visitor, admin: Person,
     numbers = [int(line.partition(b",")[0]) for line in lines[1:-1]]
     assert len(numbers) == 100_001
     assert numbers == sorted(set(numbers), reverse=True)
-
-
-@pytest.mark.parametrize(("name", "field"), [("register", "#email"), ("login", "#password")])
-async def test_who_types_before_the_script_is_there_keeps_the_focus(visitor: Visitor, name: str, field: str) -> None:
-    page = await visitor()
-    has_typed = asyncio.Event()
-
-    async def late(route: Route) -> None:
-        await has_typed.wait()
-        await route.continue_()
-
-    await page.route(f"**/js/pages/{name}.js", late)
-    await page.goto(f"/ui/{name}.html", wait_until="commit")
-    await page.fill(field, "quick")
-    has_typed.set()
-    await expect(page.locator("h1")).not_to_be_empty()
-    await page.wait_for_load_state()
-    await expect(page.locator(field)).to_be_focused()

@@ -97,6 +97,15 @@ def test_nothing_comes_from_elsewhere(path: Path) -> None:
     assert places(external) == []
 
 
+@pages
+def test_a_form_sent_without_a_script_puts_nothing_into_the_address_and_says_nothing_in_another_language(
+    page: Path,
+) -> None:
+    forms = [element for element in elements(page) if element.tag == "form"]
+    unsafe = [form for form in forms if form.attributes.get("method") != "post" or "novalidate" not in form.attributes]
+    assert places(unsafe) == []
+
+
 @scripts
 def test_no_script_names_another_host(path: Path) -> None:
     assert [text.line for text in script(path).texts if EXTERNAL.match(str(text))] == []

@@ -121,12 +121,13 @@ export function nameMonth(day, calendar, code) {
  * other calendar only. `beside` says the day by the other calendar, or what is wrong with it.
  * @param {HTMLInputElement} input
  * @param {HTMLElement} beside
- * @param {{ code: "fa" | "en", wrong: string }} how
- * @param {(day: string) => void} changed it is empty where the input was emptied
+ * @param {{ code: "fa" | "en", wrong: string, fill: (input: HTMLInputElement, value: string) => boolean }} how `fill` is
+ *        that of html.js
+ * @param {(day: string) => void} changed takes what the input holds: a day, or nothing where it was emptied
  * @returns {(day: string) => void} shows a day
  */
-export function dayInput(input, beside, { code, wrong }, changed) {
-  if (code === "en") input.type = "date";
+export function dayInput(input, beside, { code, wrong, fill }, changed) {
+  if (code === "en") usePicker();
   else {
     input.inputMode = "numeric";
     input.dir = "ltr";
@@ -138,16 +139,27 @@ export function dayInput(input, beside, { code, wrong }, changed) {
       input.setAttribute("aria-invalid", "true");
       beside.textContent = wrong;
     } else {
-      show(day);
       changed(day);
+      show(day);
     }
   });
   return show;
 
+  /** Once nobody types here, and nothing stands here that a picker cannot hold: it would be gone. */
+  function usePicker() {
+    const day = input.value.trim() === "" ? "" : readDay(input.value);
+    if (day === null || input === document.activeElement) {
+      input.addEventListener("blur", usePicker, { once: true });
+    } else {
+      input.type = "date";
+      input.value = day;
+    }
+  }
+
   /** @param {string} day */
   function show(day) {
+    if (!fill(input, code === "en" ? day : toPersianDigits(day && writeDay(day, "persian")))) return;
     input.removeAttribute("aria-invalid");
-    input.value = code === "en" ? day : toPersianDigits(day && writeDay(day, "persian"));
     beside.textContent = day && nameDay(day, code === "fa" ? "gregory" : "persian", code);
   }
 }

@@ -1,11 +1,11 @@
 // Forms and dialogs: what was typed is never lost, and what is wrong is said at the field and above them all.
 import { Problem, signedIn } from "./api.js";
-import { html, icon, nothing, render } from "./html.js";
+import { catchUp, fill, html, icon, nothing, render } from "./html.js";
 import { explain, foldDigits, t } from "./i18n.js";
 import { toastProblem } from "./shell.js";
 
 /** @typedef {import("./html.js").Content} Content */
-/** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
+/** @typedef {import("./html.js").Control} Control */
 
 /**
  * A labelled control with its hint and room for what is wrong with it. The control must have this `id`, this `name`,
@@ -46,7 +46,8 @@ function isChecked(control) {
 }
 
 /**
- * Send a form once at a time. A refusal is shown in the form; the action's own fields keep what was typed.
+ * Send a form once at a time, at once where it was sent before anything listened. A refusal is shown in the form; the
+ * action's own fields keep what was typed.
  * @param {HTMLFormElement} form
  * @param {(values: Record<string, string>) => Promise<unknown>} action
  */
@@ -70,6 +71,7 @@ export function onSubmit(form, action) {
       button?.removeAttribute("aria-busy");
     }
   });
+  if (window.early.has(form)) form.requestSubmit();
 }
 
 /** Refusals whose own sentence is for programs: it names the list of what is wrong, which people see as it is. */
@@ -147,8 +149,8 @@ export function clearProblem(form) {
 }
 
 /**
- * Keep what is typed until it is sent: through a reload, an expired session, a walk to another page. Nobody else who
- * signs in here gets to see it.
+ * Keep what is typed until it is sent: through a reload, an expired session, a walk to another page. What has been typed
+ * already stays as it is. Nobody else who signs in here gets to see it.
  * @param {HTMLFormElement} form
  * @param {string} name
  * @returns {() => void} forget it
@@ -158,15 +160,14 @@ export function keepDraft(form, name) {
   const kept = draftAt(place);
   for (const control of controlsOf(form)) {
     const value = kept[control.name];
-    if (value === undefined || control.type === "password") continue;
-    if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value === "on";
-    else control.value = value;
+    if (value !== undefined && control.type !== "password") fill(control, value);
   }
   form.addEventListener("input", () => {
     const values = controlsOf(form).filter(({ type }) => type !== "password");
     const typed = readForm(form);
     keepAt(place, Object.fromEntries(values.map(({ name }) => [name, typed[name]])));
   });
+  catchUp(form);
   return () => keepAt(place, {});
 }
 

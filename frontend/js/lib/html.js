@@ -1,9 +1,10 @@
-// The only place where markup comes from. lit-html encodes every value that stands in a template.
+// The only place where markup comes from, and where controls are filled. lit-html encodes every value in a template.
 import { html, render as litRender, nothing } from "../../vendor/lit-html@3.3.3/lit-html.js";
 
 export { html, nothing };
 
 /** @typedef {ReturnType<typeof html> | typeof nothing | string | readonly unknown[]} Content */
+/** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
 
 const SPRITE = new URL("../../icons.svg", import.meta.url).pathname;
 
@@ -86,4 +87,89 @@ export function renderRows(container, items, { tag, key, template, prepare }) {
     else container.insertBefore(element, place);
   }
   rowsOf.set(container, after);
+}
+
+/** What the page has put into each control last, or has taken from it. @type {WeakMap<Control, string>} */
+const settled = new WeakMap();
+
+/**
+ * Show a value in a control. What a person has put there, and the page has not taken yet, stays.
+ * @param {Control} control
+ * @param {string} value of a checkbox: `on`, or empty
+ * @returns {boolean} false where the person's own stays
+ */
+export function fill(control, value) {
+  if (isTyped(control)) return false;
+  // Even the same value, set again, would move the caret and clear half a date.
+  if (heldBy(control) !== value) {
+    if (isCheckbox(control)) control.checked = value === "on";
+    else control.value = value;
+  }
+  settle(control);
+  return true;
+}
+
+/**
+ * The page has taken what the control holds, or somebody has asked for something else: `fill` may overwrite it.
+ * @param {Control} control
+ */
+export function settle(control) {
+  settled.set(control, heldBy(control));
+}
+
+/**
+ * Whether the control holds what a person has put there and the page has not taken yet. That may be older than the
+ * page's script: people type early, and browsers restore what was typed before a reload.
+ * @param {Control} control
+ */
+export function isTyped(control) {
+  return heldBy(control) !== (settled.get(control) ?? defaultOf(control));
+}
+
+/** Whether a person has begun to fill in the page. */
+export function hasBegun() {
+  return controlsIn(document).some(isTyped);
+}
+
+/**
+ * Tell the listeners of controls what people did before they listened. In the control that has the focus somebody may
+ * still be typing: it changes when they leave it, unless they have pressed Enter.
+ * @param {ParentNode} [root]
+ */
+export function catchUp(root = document) {
+  for (const control of controlsIn(root).filter(isTyped)) {
+    const isChanged = control !== document.activeElement || window.early.has(control);
+    control.dispatchEvent(new Event("input", { bubbles: true }));
+    if (isChanged) control.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+}
+
+/**
+ * @param {ParentNode} root
+ * @returns {Control[]}
+ */
+function controlsIn(root) {
+  return [...root.querySelectorAll("input, select, textarea")].map((control) => /** @type {Control} */ (control));
+}
+
+/** @param {Control} control */
+function heldBy(control) {
+  if (isCheckbox(control)) return control.checked ? "on" : "";
+  return control.value;
+}
+
+/** @param {Control} control */
+function defaultOf(control) {
+  if (isCheckbox(control)) return control.defaultChecked ? "on" : "";
+  if (!(control instanceof HTMLSelectElement)) return control.defaultValue;
+  const options = [...control.options];
+  return (options.find(({ defaultSelected }) => defaultSelected) ?? options[0])?.value ?? "";
+}
+
+/**
+ * @param {Control} control
+ * @returns {control is HTMLInputElement}
+ */
+function isCheckbox(control) {
+  return control.type === "checkbox";
 }

@@ -1,6 +1,6 @@
 // What surrounds every page: the session, the navigation, language and theme, the live badge, short messages.
 import { call, get, onSessionEnd, Problem, restoreSession, signedIn, signOut, updateUser, wasAdmin } from "./api.js";
-import { html, icon, nothing, place, render, showCurrentTab } from "./html.js";
+import { hasBegun, html, icon, nothing, place, render, showCurrentTab } from "./html.js";
 import { explain, language, number, personName, t, time, translatePage } from "./i18n.js";
 import { liveState, onLiveState, reloadOn, startLive, togglePause } from "./live.js";
 
@@ -43,8 +43,8 @@ export async function startPage(name, { forAdmins = false } = {}) {
   onSessionEnd((why) => leave(why));
   const user = await restored();
   if (!user) return leave();
-  if (user.locale && user.locale !== language.code && keep("gtm.language", user.locale)) {
-    location.reload();
+  if (user.locale && user.locale !== language.code && keep("gtm.language", user.locale) && !hasBegun()) {
+    location.reload(); // Whoever is typing here already reads the next page in their language.
     return never();
   }
   onLiveState(drawBadge);

@@ -1,7 +1,7 @@
 // The audit log: who did what to whom, from where. Newest first; nothing in it ever changes.
 import { download, get, getPage } from "../lib/api.js";
 import { dayInput } from "../lib/calendar.js";
-import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
+import { catchUp, fill, html, icon, nothing, place, render, renderRows, settle } from "../lib/html.js";
 import { compare, fullTime, hours, joined, language, number, parseNumber, personName, t } from "../lib/i18n.js";
 import { reloadOn } from "../lib/live.js";
 import { copy, pageUrl, problemPanel, startPage, toastProblem } from "../lib/shell.js";
@@ -48,7 +48,9 @@ let asked = 0;
 let knownActions = new Set();
 
 const panel = place("#filter-panel", HTMLDetailsElement);
-panel.open = isFiltered() || matchMedia("(width >= 60rem)").matches;
+const isWide = matchMedia("(width >= 60rem)").matches;
+const wasToggled = !panel.open; // By somebody who was quicker than this script; on narrow screens it looked closed.
+panel.open = wasToggled ? !isWide : isWide || isFiltered();
 panel.classList.add("ready");
 render(
   html`<button type="button" class="button" @click=${save}>${icon("download")}${t("action.csv")}</button>`,
@@ -65,6 +67,7 @@ place("#actor").addEventListener("input", suggestPeople);
 addEventListener("popstate", load);
 
 await load();
+catchUp();
 reloadOn(() => true, loadNewer);
 
 /** Read what the address asks for. */
@@ -350,33 +353,32 @@ function labelOf(action) {
   return t(`audit.label.${kind}.${act}`);
 }
 
-/** Show in the fields what the address asks for. */
+/** Show in the fields what the address asks for. What somebody has typed, and it does not ask for yet, stays. */
 function drawFilters() {
   drawChosen();
   const id = asksFor("target_id");
-  place("#target_id", HTMLInputElement).value = id && language.typedNumber(Number(id));
-  place("#target_id-hint").textContent = "";
-  place("#actor-hint").textContent = "";
+  if (fill(control("target_id"), id && language.typedNumber(Number(id)))) place("#target_id-hint").textContent = "";
   showFrom(asksFor("from"));
   showTo(asksFor("to"));
-  if (!asksFor("actor")) place("#actor", HTMLInputElement).value = "";
-  else drawActor();
+  drawActor();
 }
 
 function drawChosen() {
-  place("#action", HTMLSelectElement).value = asksFor("action");
-  place("#target_type", HTMLSelectElement).value = asksFor("target_type");
+  fill(control("action"), asksFor("action"));
+  fill(control("target_type"), asksFor("target_type"));
 }
 
-/** By the address, once it is known. What somebody is typing stays. */
+/** By the address, once it is known. */
 function drawActor() {
   const id = Number(asksFor("actor"));
-  const input = place("#actor", HTMLInputElement);
-  if (id && input !== document.activeElement) input.value = knownEmail(id) ?? language.typedNumber(id);
+  const input = control("actor");
+  if (id && input === document.activeElement) return;
+  if (fill(input, id ? (knownEmail(id) ?? language.typedNumber(id)) : "")) place("#actor-hint").textContent = "";
 }
 
 /** @param {string} typed */
 function chooseTarget(typed) {
+  place("#target_id-hint").textContent = "";
   const id = typed.trim() === "" ? "" : parseNumber(typed);
   if (id === "" || Number.isSafeInteger(id)) filterBy({ target_id: String(id) });
   else place("#target_id-hint").textContent = t("audit.no_number");
@@ -388,10 +390,12 @@ function chooseTarget(typed) {
  */
 async function chooseActor(typed) {
   const wanted = typed.trim();
+  place("#actor-hint").textContent = "";
   if (wanted === "") return filterBy({ actor: "" });
   const id = parseNumber(wanted);
   if (Number.isSafeInteger(id)) return filterBy({ actor: String(id) });
   suggested = await people(wanted);
+  if (control("actor").value !== typed) return; // Something else is typed by now.
   const found = suggested.find(({ email }) => email === wanted) ?? (suggested.length === 1 ? suggested[0] : undefined);
   if (found) filterBy({ actor: String(found.id) });
   else place("#actor-hint").textContent = t(suggested.length === 0 ? "audit.no_person" : "audit.several_people");
@@ -420,10 +424,11 @@ function people(beginning) {
 function filterBy(changes) {
   const address = new URL(location.href);
   for (const [name, value] of Object.entries(changes)) {
+    settle(control(name));
     if (value) address.searchParams.set(name, value);
     else address.searchParams.delete(name);
   }
-  history.pushState(null, "", address);
+  if (address.href !== location.href) history.pushState(null, "", address);
   load();
 }
 
@@ -451,17 +456,24 @@ function isKnown(action) {
 
 /** @param {"from" | "to"} name */
 function daysInput(name) {
-  const how = { code: language.code, wrong: t("audit.no_such_day") };
+  const how = { code: language.code, wrong: t("audit.no_such_day"), fill };
   return dayInput(place(`#${name}`, HTMLInputElement), place(`#${name}-hint`), how, (day) => filterBy({ [name]: day }));
 }
 
 /**
- * @param {string} id
+ * @param {string} name
  * @param {(value: string) => unknown} changed
  */
-function onInput(id, changed) {
-  const control = /** @type {HTMLInputElement | HTMLSelectElement} */ (place(`#${id}`));
-  control.addEventListener("change", () => changed(control.value));
+function onInput(name, changed) {
+  control(name).addEventListener("change", () => changed(control(name).value));
+}
+
+/**
+ * The one of a filter.
+ * @param {string} name
+ */
+function control(name) {
+  return /** @type {HTMLInputElement | HTMLSelectElement} */ (place(`#${name}`));
 }
 
 /** @param {typeof FILTERS[number]} name */

@@ -1,7 +1,7 @@
 // The first page: the month's quota, what is under way, what is free, and a form to submit a job.
 import { call, get, getPage, Problem } from "../lib/api.js";
 import { curlLine, gtmLine } from "../lib/commandline.js";
-import { field, keepDraft, onSubmit, readForm } from "../lib/form.js";
+import { beginAt, field, keepDraft, onSubmit, readForm } from "../lib/form.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, date, explain, hours, joined, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
 import {
@@ -128,11 +128,13 @@ function drawFleet() {
 }
 
 async function showForm() {
+  const again = new URLSearchParams(location.search).get("again");
+  /** @type {Job | null} */
+  const earlier = again ? await get(`/jobs/${encodeURIComponent(again)}`).catch(() => null) : null;
   render(submitForm(), place("#submit"));
   const form = /** @type {HTMLFormElement} */ (document.querySelector("#submit-form"));
-  const again = new URLSearchParams(location.search).get("again");
   const forgetDraft = keepDraft(form, "job");
-  if (again) await fillFrom(form, again);
+  if (earlier) fillFrom(form, earlier);
   let key = newKey();
   const check = checker(form);
   form.addEventListener("input", () => {
@@ -141,7 +143,7 @@ async function showForm() {
   });
   form.addEventListener("focusin", check, { once: true });
   if (requestIn(form).command) check();
-  if (location.hash === "#name") place("#name").focus();
+  if (location.hash === "#name") beginAt(place("#name"));
   onSubmit(form, async () => {
     /** @type {Job} */
     const job = await call("POST", "/jobs", requestIn(form), { "Idempotency-Key": key });
@@ -239,12 +241,9 @@ function numberField(id, label, mode, value, hint) {
 /**
  * What an earlier job was asked to do, to be submitted again with changes.
  * @param {HTMLFormElement} form
- * @param {string} id
+ * @param {Job} job
  */
-async function fillFrom(form, id) {
-  /** @type {Job} */
-  const job = await get(`/jobs/${encodeURIComponent(id)}`).catch(() => null);
-  if (!job) return;
+function fillFrom(form, job) {
   for (const [name, value] of Object.entries(requestOf(job))) {
     const control = form.elements.namedItem(name);
     if (control instanceof HTMLInputElement && control.type === "checkbox") control.checked = value === true;

@@ -2,7 +2,7 @@
 import { download, get, getPublic } from "../lib/api.js";
 import { calendarOf, dayAt, dayInput, monthStart, nameDay, nameDayOfYear, nameMonth } from "../lib/calendar.js";
 import { drawChart, MOST_SERIES } from "../lib/charts.js";
-import { html, icon, nothing, place, render, showCurrentTab } from "../lib/html.js";
+import { fill, html, icon, nothing, place, render, settle, showCurrentTab } from "../lib/html.js";
 import { compare, duration, hours, language, number, percent, personName, t } from "../lib/i18n.js";
 import { isForNewTab, problemPanel, startPage, toastProblem } from "../lib/shell.js";
 
@@ -501,7 +501,7 @@ function chooseRange(range) {
 /** @param {"from" | "to"} name */
 function daysInput(name) {
   const input = place(`#${name}`, HTMLInputElement);
-  const how = { code: language.code, wrong: t("reports.no_such_day") };
+  const how = { code: language.code, wrong: t("reports.no_such_day"), fill };
   return dayInput(input, place(`#${name}-hint`), how, (day) => go({ range: "custom", [name]: day }));
 }
 
@@ -516,6 +516,7 @@ async function saveTable() {
 
 /** @param {Record<string, string>} changes of the address */
 function go(changes) {
+  for (const name of ["from", "to"]) if (name in changes) settle(place(`#${name}`, HTMLInputElement));
   history.pushState(null, "", addressWith(changes));
   show();
 }
