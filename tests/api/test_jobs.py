@@ -251,7 +251,10 @@ async def test_a_log_is_read_in_parts_that_fit_together(
     assert (empty.content, empty.headers["X-Log-Complete"]) == (b"", "false")
     await approve_job(state, job.id, admin)
     await start_job(state, job.id, admin)
+    dispatcher = create_dispatcher(state.database, create_executor(state.settings, clock), state.settings, clock)
+    await dispatcher.tick()
     clock.advance(timedelta(seconds=11))
+    await dispatcher.tick()
     whole = await as_user.get(f"/api/v1/jobs/{job.id}/log?limit=1000000")
     assert whole.headers["X-Log-Complete"] == "true"
     parts, offset = b"", 0
