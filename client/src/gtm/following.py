@@ -7,7 +7,7 @@ from gtm.logscreen import log_writer
 from gtm.output import Output
 from gtm.progress import StatusLine
 from gtm.service import Service
-from gtm.watching import patient, watch, why_it_waits
+from gtm.watching import patient, watch
 
 
 def follow_to_the_end(session: Session, job_id: int, *, last_lines: int | None = None) -> Job:
@@ -67,4 +67,6 @@ def _wait_for_the_start(service: Service, output: Output, job_id: int) -> None:
 
 
 def _standing(service: Service, job: Job) -> str:
-    return f"Job {job['id']} is {job['status']}. {why_it_waits(service, job)}".rstrip()
+    """Status and reason out of one answer, so that a job that is decided on meanwhile is told consistently."""
+    waiting = service.get(f"/jobs/{job['id']}/waiting")
+    return f"Job {job['id']} is {waiting['status']}. {waiting['text'] or ''}".rstrip()
