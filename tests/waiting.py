@@ -61,9 +61,7 @@ def _hangs(condition: Callable[[], object], what: str, seen: object) -> str:
 
 
 def _name(condition: Callable[[], object]) -> str:
-    """A function by its name, and what it was given; a lambda by its source."""
+    """A function by its name, a lambda by its source."""
     function = getattr(condition, "func", condition)
     name: str = getattr(function, "__qualname__", repr(function))
-    if "<lambda>" in name:
-        return inspect.getsource(function).strip()
-    return f"{name}{getattr(condition, 'args', '')}"
+    return inspect.getsource(function).strip() if "<lambda>" in name else name

@@ -56,7 +56,7 @@ async def test_when_its_lease_has_run_out_another_dispatcher_takes_over(deployme
     lease = LEASE_TTL.total_seconds() if IS_LONG else 2
     running = await deployment.approve(4, seconds=1)
     doomed = deployment.start_dispatcher(LEASE_SECONDS=str(lease))
-    await eventually(partial(all_run, deployment, running))
+    await eventually(partial(have_begun, deployment, running))
     doomed.kill()
     waiting = await deployment.approve(2, seconds=0.1)
     deployment.start_dispatcher(LEASE_SECONDS=str(lease))
@@ -69,12 +69,12 @@ async def test_a_killed_postgresql_loses_nothing_that_was_acknowledged_and_no_ru
 ) -> None:
     """While jobs run and are submitted. The API and the dispatcher live on and find it again."""
     deployment, chance = deployment_on_own_server, random.Random(4761)
-    running = await deployment.approve(12, seconds=2)
+    running = await deployment.approve(12, seconds=4)
     deployment.start_dispatcher()
     _, address = deployment.start_api()
     submitters = [Submitter(address, await deployment.token()) for _ in range(3)]
     tasks = [asyncio.create_task(submitter.submit_until_stopped()) for submitter in submitters]
-    await eventually(partial(all_run, deployment, running))
+    await eventually(partial(have_begun, deployment, running))
     for _ in range(POSTGRES_KILLS):
         await eventually(partial(each_has_more, submitters, than=[len(each.acknowledged) for each in submitters]))
         await asyncio.sleep(chance.uniform(0, 0.1))  # a random moment of their work, not a wait for it
@@ -94,8 +94,9 @@ async def test_a_killed_postgresql_loses_nothing_that_was_acknowledged_and_no_ru
     assert sum(submitter.turned_away for submitter in submitters) > 0, "nobody noticed"
 
 
-async def all_run(deployment: Deployment, jobs: list[int]) -> bool:
-    [row] = await deployment.desk.sql("SELECT count(*) FROM jobs WHERE status = 'RUNNING' AND launched_at IS NOT NULL")
+async def have_begun(deployment: Deployment, jobs: list[int]) -> bool:
+    """Not that all run at one time: on a busy machine the first may have ended when the last begins."""
+    [row] = await deployment.desk.sql("SELECT count(*) FROM jobs WHERE launched_at IS NOT NULL")
     return bool(row[0] == len(jobs))
 
 

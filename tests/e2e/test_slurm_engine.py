@@ -60,7 +60,7 @@ async def test_a_job_waits_in_slurms_queue_and_runs_and_is_charged_what_slurm_me
     [somebody_elses] = cluster.run("sbatch", "--parsable", "--gres=gpu:2", "-o/dev/null", "--wrap=sleep 600").split()
     deployment.start_dispatcher()
     wish = {"name": "train", "gpu_type": "a100", "num_gpus": 2, "estimated_hours": 0.1}
-    command = "echo on $CUDA_VISIBLE_DEVICES; for i in 1 2 3 4; do echo line $i; sleep 0.5; done"
+    command = "echo on $CUDA_VISIBLE_DEVICES; for i in 1 2 3 4; do echo line $i; sleep 2; done"
     token = await deployment.token_of(deployment.owner)
     async with deployment.browser(token) as owner:
         submitted = await owner.post("/api/v1/jobs", json=wish | {"command": command})
@@ -129,7 +129,7 @@ async def test_a_job_that_slurm_refuses_ends_with_its_words(deployment: SlurmDep
 
 async def test_a_job_outlives_the_service_that_is_one_process(deployment: SlurmDeployment) -> None:
     service = deployment.start_service()
-    job = await deployment.started("sleep 4; exit 3")
+    job = await deployment.started("sleep 8; exit 3")
     await deployment.come_to("RUNNING", job)
     service.kill()
     await deployment.let_the_lease_run_out()

@@ -155,7 +155,7 @@ async def test_a_submission_during_which_slurmctld_dies_is_made_once(start_engin
 
 async def test_a_run_survives_a_killed_slurmd(start_engine: StartEngine) -> None:
     engine = start_engine(SMALL)
-    spec = engine.spec(runs_for=timedelta(seconds=3), exit_code=3)
+    spec = engine.spec(runs_for=timedelta(seconds=6), exit_code=3)
     await engine.executor.start(spec)
     await comes_to(engine, spec, is_running)
 
@@ -193,7 +193,7 @@ async def test_a_node_that_dies_fails_its_run_and_the_run_is_not_begun_again(
 async def test_an_end_is_told_when_slurmdbd_is_back(start_engine: StartEngine) -> None:
     """squeue has forgotten the run, and sacct cannot be asked: that is no end. Later the accounts tell it."""
     engine = start_engine(Options(nodes=1, gpus=2, min_job_age_seconds=2))
-    spec = engine.spec(runs_for=timedelta(seconds=1), exit_code=3)
+    spec = engine.spec(runs_for=timedelta(seconds=6), exit_code=3)
     await engine.executor.start(spec)
     await comes_to(engine, spec, is_running)
 
