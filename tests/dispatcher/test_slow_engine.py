@@ -11,7 +11,7 @@ from app.dispatcher.errands import Errands
 from app.dispatcher.loop import POLLS_AT_ONCE
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
-from tests.streams import PATIENCE_SECONDS
+from tests.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -193,7 +193,7 @@ async def test_an_errand_that_is_broken_off_takes_its_call_along_and_its_failure
 
     await errands.abandon()
 
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(HANG_SECONDS):
         await has_ended.wait()
     await errands.wait()
 
