@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import report
+from tests import order, report
 from tests.surroundings import WORKER_VARIABLE, Run, give_back_what_the_report_asks_for, present_run
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ present_run()  # before anything else is imported that reads the environment
 BEGINNING = datetime(2026, 3, 10, 12, tzinfo=UTC)
 TEMPLATE_LOCK = 4_761_003
 QUICK_AND_FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-SLOW_FOLDERS = ("slurm", "e2e", "executors", "browser", "client")
 SECRET = "k7Gq2mZr8VtXw4Yb6Nc0Pd1Le3Hf5Ju9Ao"
 
 
@@ -65,12 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no worker has it left over when the others have nothing more to do."""
-    items.sort(key=lambda item: SLOW_FOLDERS.index(folder) if (folder := _folder(item)) in SLOW_FOLDERS else 99)
-
-
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+    items[:] = order.in_order(items)
 
 
 @pytest.fixture(scope="session", autouse=True)
