@@ -1,11 +1,12 @@
 """The queue of requests: decided on by clicking, many at once, by the keyboard alone, and by two admins at a time."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Error, Locator, Page, Route, expect
 
 from app.api.state import AppState
 from tests.browser.axe import barriers
@@ -15,6 +16,7 @@ from tests.browser.trouble import Trouble
 from tests.browser.words import words
 from tests.factories import Person, make_user
 from tests.services.desk import HOUR, Desk
+from tests.waiting import becomes
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +146,35 @@ async def test_many_are_rejected_in_one_dialog(
     await expect(box(page, "five")).to_be_focused()
     for name in ("two", "three", "four"):
         assert (await desk.job(ids[name])).decision_note == "The deadline is over."
+
+
+async def test_the_focus_finds_a_row_though_news_come_while_the_list_is_read_anew(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk
+) -> None:
+    await submit_all(desk, user, ["one", "two", "three"])
+    page = await visitor(admin)
+    await open_queue(page)
+    await expect(page.locator(".live-live")).to_be_visible()
+    await box(page, "two").click()
+    await page.click("[data-bulk=reject]")
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await page.route("**/api/v1/admin/jobs?**", hold)
+    await answer(page, "The deadline is over.")
+    await becomes(lambda: len(held) >= 1, "the list is read after the decision")
+    read_by_then = len(held)
+    await desk.submit(user, name="four")
+    await becomes(lambda: len(held) > read_by_then, "the list is read because of the news")
+    await page.unroute("**/api/v1/admin/jobs?**")
+    for route in held:
+        with suppress(Error):  # the page has given up all but the newest
+            await route.continue_()
+
+    await expect(page.locator("#list .job-link")).to_have_text(["one", "three", "four"])
+    await expect(box(page, "one")).to_be_focused()
 
 
 async def test_what_was_refused_stays_selected_and_says_why(
