@@ -184,14 +184,22 @@ export async function getFirst(path, query, count, signal) {
 }
 
 /**
- * For what is read again and again: a new reading gives up the one that is still under way.
+ * For what is read again and again: a new reading gives up the one that is still under way. Whoever waits for either is
+ * done when the newest is drawn: only then is it known what the page shows, and where the focus can go.
  * @param {(signal: AbortSignal) => Promise<void>} read keeps nothing once its signal is aborted
- * @returns {() => Promise<boolean>} false where a newer reading has taken over
+ * @param {() => void} draw
+ * @returns {() => Promise<void>}
  */
-export function newestOf(read) {
+export function newestOf(read, draw) {
   /** @type {AbortController | null} */
   let reading = null;
-  return async () => {
+  let newest = Promise.resolve();
+  return () => {
+    newest = readAndDraw();
+    return newest;
+  };
+
+  async function readAndDraw() {
     reading?.abort();
     reading = new AbortController();
     const { signal } = reading;
@@ -200,8 +208,9 @@ export function newestOf(read) {
     } catch (error) {
       if (!signal.aborted) throw error;
     }
-    return !signal.aborted;
-  };
+    if (signal.aborted) return newest;
+    draw();
+  }
 }
 
 /**

@@ -28,7 +28,7 @@ let jobs = [];
 let hasMore = false;
 /** @type {Schemas["JobCounts"] | null} */
 let counts = null;
-const readNewest = newestOf(read);
+const load = newestOf(read, draw);
 const { addressOf, want, follow, searchSoon } = wishesInAddress({
   usual: USUAL,
   current: () => wish,
@@ -85,8 +85,7 @@ async function reload() {
   await load().catch(() => {});
 }
 
-async function load() {
-  if (!(await readNewest())) return; // Something else is read by now.
+function draw() {
   drawTabs();
   drawFilters();
   drawList();

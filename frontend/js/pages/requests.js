@@ -106,9 +106,7 @@ const inHand = new Set();
 const refusals = new Map();
 /** The row that had the focus last. */
 let focusedIndex = 0;
-/** The newest reading of the list. @type {Promise<void>} */
-let loading = Promise.resolve();
-const readNewest = newestOf(read);
+const load = newestOf(read, draw);
 const { addressOf, want, follow, searchSoon } = wishesInAddress({ usual: USUAL, current: () => wish, turnTo });
 let suggesting = 0;
 
@@ -151,27 +149,12 @@ async function show() {
   await showBusy(place("#list"), { load, isShown: () => counts !== null, retry: show });
 }
 
-/**
- * Read again what is shown, until the newest reading is drawn: news may begin another one meanwhile. Where that fails it
- * stays, and the badge tells of the connection.
- */
+/** Read again what is shown. Where that fails it stays, and the badge tells of the connection. */
 async function reload() {
-  load();
-  let awaited;
-  do {
-    awaited = loading;
-    await awaited.catch(() => {});
-  } while (awaited !== loading);
+  await load().catch(() => {});
 }
 
-/** @returns {Promise<void>} */
-function load() {
-  loading = readAndDraw();
-  return loading;
-}
-
-async function readAndDraw() {
-  if (!(await readNewest())) return; // Something else is read by now.
+function draw() {
   forgetThoseThatLeft();
   if (counts) showRequestsWaiting(counts.PENDING);
   drawTabs();

@@ -56,7 +56,7 @@ let person = null;
 let entries = [];
 /** @type {string | null} */
 let older = null;
-const readNewest = newestOf(read);
+const load = newestOf(read, draw);
 const { addressOf, want, follow, searchSoon } = wishesInAddress({
   usual: USUAL,
   names: { tab: "show" },
@@ -110,10 +110,6 @@ async function show() {
 /** Read again what is shown. Where that fails it stays, and the badge tells of the connection. */
 async function reload() {
   await load().catch(() => {});
-}
-
-async function load() {
-  if (await readNewest()) draw();
 }
 
 /** @param {AbortSignal} signal */
