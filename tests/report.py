@@ -20,9 +20,8 @@ class Report:
         self._seconds: Counter[str] = Counter()
 
     def pytest_report_header(self) -> list[str]:
-        depth = (
-            "all of it" if os.environ.get("TEST_DEPTH") == "long" else "the short form; TEST_DEPTH=long is the whole"
-        )
+        is_long = os.environ.get("TEST_DEPTH") == "long"
+        depth = "the long form" if is_long else "the short form; TEST_DEPTH=long runs more cases of the same kinds"
         return [f"depth: {depth}", *(f"left out: {what}" for what in _left_out())]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

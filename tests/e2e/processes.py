@@ -5,10 +5,8 @@ a process id, signals, an environment and files of its own, as if it had been st
 `start_process(…, forked=False)` starts it so.
 """
 
-import ctypes
 import multiprocessing
 import os
-import runpy
 import signal
 import socket
 import subprocess
@@ -21,18 +19,16 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tests.conftest import SECRET
+from tests.e2e.forked import Files, become_module
 from tests.surroundings import PROJECT, present_run
 from tests.waiting import HANG_SECONDS, wait_until
 
 __all__ = ["PROJECT", "Process", "answers", "free_port", "run_module", "said_in", "start_process", "wait_until"]
 
 IMPORTED = ["app.main", "app.dispatcher.__main__", "app.manage.__main__", "uvicorn.__main__", "uvloop", "httptools"]
-PR_SET_PDEATHSIG = 1
-APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(IMPORTED)
@@ -124,38 +120,10 @@ def run_module(
         return subprocess.CompletedProcess(arguments, process.exit_code, *printed)
 
 
-class Files(NamedTuple):
-    stdin: Path
-    stdout: Path
-    stderr: Path
-
-
 def _fork(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, files: Files) -> ForkServerProcess:
-    process = _context.Process(target=_run_module, args=(arguments, environment, directory, files), daemon=True)
+    process = _context.Process(target=become_module, args=(arguments, environment, directory, files), daemon=True)
     process.start()
     return process
-
-
-def _run_module(arguments: Sequence[str], environment: Mapping[str, str], directory: Path, files: Files) -> None:
-    """In the new process: become what `python -m` makes of it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    os.setsid()
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(environment)
-    for standard, (path, flags) in enumerate(
-        [(files.stdin, os.O_RDONLY), (files.stdout, APPEND), (files.stderr, APPEND)]
-    ):
-        opened = os.open(path, flags, 0o666)
-        os.dup2(opened, standard)
-        os.close(opened)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(standard, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
-        for standard, mode in enumerate("rww")
-    )
-    sys.argv = list(arguments)
-    sys.modules.pop(f"{arguments[0]}.__main__", None)  # it was imported for the sake of what it imports
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
 def said_in(data_dir: Path) -> str:
