@@ -12,12 +12,14 @@ from typing import Literal
 
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
+from tests.waiting import HANG_SECONDS
+
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ADVICE = (
     "Chromium is not installed: get it (Debian: apt-get install chromium-headless-shell, or chromium), "
     "or let CHROMIUM name its program"
 )
-DEADLINE_MS = 300_000
+DEADLINE_MS = HANG_SECONDS * 1000
 """Ends what hangs. How fast something must be is for `benchmarks/` to measure."""
 
 QUIET = (

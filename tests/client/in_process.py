@@ -24,7 +24,7 @@ from typing import Any
 
 from gtm.errors import ExitCode
 from gtm.main import main
-from tests.client.deadline import DEADLINE_SECONDS
+from tests.waiting import HANG_SECONDS
 
 
 class Hang(BaseException):
@@ -48,7 +48,7 @@ def call(
     except Hang:
         streams.flush()
         raise AssertionError(
-            f"gtm {arguments} had not ended after {DEADLINE_SECONDS:.0f} s.\nOut: {streams.out}\nErr: {streams.err}"
+            f"gtm {arguments} had not ended after {HANG_SECONDS:.0f} s.\nOut: {streams.out}\nErr: {streams.err}"
         ) from None
     if code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def deadline() -> Iterator[None]:
         raise Hang
 
     former = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, DEADLINE_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
     try:
         yield
     finally:

@@ -18,9 +18,9 @@ from threading import Timer
 from typing import Any
 
 from tests.client import in_process
-from tests.client.deadline import DEADLINE_SECONDS
 from tests.client.terminal import Terminal
 from tests.e2e.processes import PROJECT
+from tests.waiting import HANG_SECONDS
 
 COMMAND = [sys.executable, "-W", "error", "-m", "gtm"]
 """A warning ends it, as it ends a test."""
@@ -125,7 +125,7 @@ class Gtm:
             text=True,
             encoding="utf-8",
         ) as process:
-            watchdog = Timer(DEADLINE_SECONDS, kill_group, [process])
+            watchdog = Timer(HANG_SECONDS, kill_group, [process])
             watchdog.daemon = True
             watchdog.start()
             try:
@@ -136,7 +136,7 @@ class Gtm:
             finally:
                 in_time = watchdog.is_alive()
                 watchdog.cancel()
-        assert in_time, f"{shlex.join(command)} had not ended after {DEADLINE_SECONDS:.0f} s"
+        assert in_time, f"{shlex.join(command)} had not ended after {HANG_SECONDS:.0f} s"
 
 
 def kill_group(process: "subprocess.Popen[str]") -> None:

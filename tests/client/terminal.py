@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.client.deadline import DEADLINE_SECONDS
+from tests.waiting import HANG_SECONDS
 
 ROWS = 40
 
@@ -52,7 +52,7 @@ class Terminal:
 
     def expect(self, text: str) -> str:
         """Wait until it has been seen; returns all that was seen until now."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while text not in self.seen:
             assert self._read(deadline), f"{text!r} did not come, but:\n{self.seen}"
         return self.seen
@@ -63,11 +63,11 @@ class Terminal:
 
     def wait(self) -> int:
         """Until it ends: the exit code."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while self._read(deadline):
             pass
-        assert time.monotonic() < deadline, f"it had not ended after {DEADLINE_SECONDS:.0f} s, but:\n{self.seen}"
-        return self.process.wait(DEADLINE_SECONDS)
+        assert time.monotonic() < deadline, f"it had not ended after {HANG_SECONDS:.0f} s, but:\n{self.seen}"
+        return self.process.wait(HANG_SECONDS)
 
     def _read(self, deadline: float) -> bool:
         """Take what comes next; False when there will be nothing more, or not in time."""

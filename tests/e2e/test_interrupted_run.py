@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.executors.local.wrapper_runs import is_alive
 from tests.surroundings import PROJECT
 from tests.waiting import wait_until
 
@@ -31,10 +32,3 @@ def test_a_killed_run_leaves_nothing(tmp_path: Path) -> None:
 
 def left_of(pids: dict[str, int]) -> list[str]:
     return [name for name, pid in pids.items() if is_alive(pid)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False

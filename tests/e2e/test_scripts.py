@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.processes import free_port
 from tests.waiting import HANG_SECONDS, wait_until
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -68,13 +69,6 @@ def run(project: Path, script: str, *arguments: str, **environment: str) -> tupl
     with start(project, script, *arguments, **environment) as process:
         output, errors = process.communicate(timeout=HANG_SECONDS)
     return process.returncode, output, errors
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="module")
