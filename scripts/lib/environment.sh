@@ -47,7 +47,8 @@ install() {
     .venv/bin/python -m pip --version >/dev/null 2>&1 || .venv/bin/python -m ensurepip >/dev/null ||
         fail "there is no pip in .venv: remove .venv, and run this again"
     echo "Installing $1 into .venv; the first time this takes a minute or two." >&2
-    if ! .venv/bin/python -m pip install --require-hashes --requirement "$1" --retries 2 --no-input \
+    # Python compiles a module when it is first imported; most are never.
+    if ! .venv/bin/python -m pip install --require-hashes --requirement "$1" --no-compile --retries 2 --no-input \
         --disable-pip-version-check --progress-bar off >.venv/install.log 2>&1; then
         rm .venv/unfinished # pip has undone what it had begun
         fail "cannot install $1 ($(grep ERROR: .venv/install.log | tail -n 1)):" \

@@ -22,7 +22,7 @@ use_node_tools() {
     node_tools_installed || (
         flock 9 || fail "cannot lock $PWD: install flock (Debian: apt-get install util-linux)"
         node_tools_installed || install_node_tools
-    ) 9<.
+    ) 9<package-lock.json
 }
 
 node_tools_installed() {

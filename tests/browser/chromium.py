@@ -31,6 +31,8 @@ QUIET = (
     "--disable-sync",
 )
 HEIGHTS = {360: 780, 1280: 800}
+PERMISSIONS = ["clipboard-write"]
+"""A Chromium with windows lets pages write to the clipboard once somebody has clicked; the headless shell does not."""
 
 Language = Literal["fa", "en"]
 Theme = Literal["light", "dark"]
@@ -55,11 +57,7 @@ async def running_chromium() -> AsyncIterator[Browser]:
 async def new_context(
     browser: Browser, base_url: str, language: Language, theme: Theme, width: int, *, scale: float = 1
 ) -> BrowserContext:
-    """A browser of one's own. Who has it reads this language, likes this theme and no motion, and lives in UTC.
-
-    Pages may write to the clipboard: a Chromium with windows lets them, once somebody has clicked, and the headless
-    shell only those that are told to.
-    """
+    """A browser of one's own. Who has it reads this language, likes this theme and no motion, and lives in UTC."""
     context = await browser.new_context(
         base_url=base_url,
         locale={"fa": "fa-IR", "en": "en-GB"}[language],
@@ -68,7 +66,7 @@ async def new_context(
         reduced_motion="reduce",
         viewport={"width": width, "height": HEIGHTS.get(width, 800)},
         device_scale_factor=scale,
-        permissions=["clipboard-write"],
+        permissions=PERMISSIONS,
     )
     context.set_default_timeout(DEADLINE_MS)
     return context

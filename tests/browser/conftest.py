@@ -4,9 +4,9 @@
         page = await visitor(user, language="fa", theme="dark", width=360)   # nobody in particular without a user
         await page.goto("/ui/jobs.html")
 
-A page has a browser of its own; those of the demo, where nothing changes, are kept from test to test. Whatever goes
-wrong on it unseen (an uncaught error, a word on the console, something that the Content-Security-Policy stopped, a
-dialog, a failed request, an answer of 400 or more) fails the test at its end, unless the test foresaw it:
+Each visitor has a browser without memory, which is kept for the visitors of later tests. Whatever goes wrong on a page
+unseen (an uncaught error, a word on the console, something that the Content-Security-Policy stopped, a dialog, a failed
+request, an answer of 400 or more) fails the test at its end, unless the test foresaw it:
 `trouble.allow("answer: 409 POST /api/v1/jobs")`.
 
 Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of two seconds.
@@ -14,29 +14,28 @@ Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from app.api.state import AppState
-from tests.browser.chromium import ADVICE, DEADLINE_MS, Language, Theme, find_chromium, new_context, running_chromium
-from tests.browser.demo import ENVIRONMENT as DEMO_ENVIRONMENT
+from tests.browser.browsers import Browsers
+from tests.browser.chromium import ADVICE, DEADLINE_MS, Language, Theme, find_chromium, running_chromium
 from tests.browser.demo import Lab, read_lab
-from tests.browser.demo_database import cloned_lab
-from tests.browser.readers import Readers
-from tests.browser.service import Service, serving, sign_in_at_once
+from tests.browser.service import Service, serving
+from tests.browser.shared_demo import shared_demo
 from tests.browser.trouble import Trouble
 from tests.conftest import cloned
 from tests.factories import Person
 from tests.services.desk import Desk
+from tests.surroundings import Run
 
 ENVIRONMENT = {
     "SIMULATION_SPEEDUP": "3600",
     "SIMULATION_FAILURE_RATE": "0",
-    "DISPATCHER_TICK_SECONDS": "0.1",
+    "DISPATCHER_TICK_SECONDS": "0.2",
     "DEFAULT_MONTHLY_GPU_HOURS": "1000",
     "LOGIN_FAILURE_LIMIT": "1000",
 }
@@ -45,10 +44,19 @@ expect.set_options(timeout=DEADLINE_MS)
 
 
 class Visitor(Protocol):
-    """Opens a browser of one's own, signed in as a person or not at all, and gives its first, blank page."""
+    """Opens a browser of one's own, signed in as a person or not at all, and gives its first, blank page.
+
+    Whoever adds scripts to the page or sets its clock wants one that is not kept.
+    """
 
     def __call__(
-        self, person: Person | None = None, *, language: Language = "en", theme: Theme = "light", width: int = 1280
+        self,
+        person: Person | None = None,
+        *,
+        language: Language = "en",
+        theme: Theme = "light",
+        width: int = 1280,
+        kept: bool = True,
     ) -> Awaitable[Page]: ...
 
 
@@ -84,21 +92,10 @@ async def service(_running_service: Service) -> Service:
     return _running_service
 
 
-@pytest.fixture(scope="package")
-def _demo_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
-
-
-@pytest.fixture(scope="package")
-def _demo_database_url(server_url: str, template: str, _demo_directory: Path) -> Iterator[str]:
-    with cloned_lab(server_url, template, _demo_directory) as url:
-        yield url
-
-
-@pytest.fixture(scope="package")
-async def demo(_demo_database_url: str, _demo_directory: Path) -> AsyncIterator[Service]:
+@pytest.fixture(scope="session")
+async def demo(server_url: str, template: str, surroundings: Run) -> AsyncIterator[Service]:
     """Another service, of a lab that has used it for months. For tests that change nothing there."""
-    async with serving(_demo_database_url, _demo_directory, DEMO_ENVIRONMENT) as service:
+    async with shared_demo(server_url, template, surroundings.directory) as service:
         yield service
 
 
@@ -126,39 +123,40 @@ def trouble() -> Iterator[Trouble]:
     assert trouble.unforeseen == []
 
 
-@pytest.fixture
-async def visitor(service: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
-    async with visitors(service, chromium, trouble) as visitor:
-        yield visitor
+@pytest.fixture(scope="package")
+async def _browsers(_running_service: Service, chromium: Browser) -> AsyncIterator[Browsers]:
+    async with browsers_for(_running_service, chromium) as browsers:
+        yield browsers
 
 
 @pytest.fixture(scope="package")
-async def _demo_readers(demo: Service, chromium: Browser) -> AsyncIterator[Readers]:
-    readers = Readers(demo, chromium)
-    yield readers
-    await readers.close()
+async def _demo_browsers(demo: Service, chromium: Browser) -> AsyncIterator[Browsers]:
+    async with browsers_for(demo, chromium) as browsers:
+        yield browsers
 
 
 @pytest.fixture
-async def demo_visitor(_demo_readers: Readers, trouble: Trouble) -> AsyncIterator[Visitor]:
+async def visitor(service: Service, _browsers: Browsers, trouble: Trouble) -> AsyncIterator[Visitor]:  # noqa: ARG001
+    async with visitors(_browsers, trouble) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+async def demo_visitor(_demo_browsers: Browsers, trouble: Trouble) -> AsyncIterator[Visitor]:
     """A visitor to the demo, who may look at everything and change nothing."""
-    yield _demo_readers.open_page
-    await _demo_readers.close_pages()
-    trouble.take_over(_demo_readers.trouble)
+    async with visitors(_demo_browsers, trouble) as visitor:
+        yield visitor
 
 
 @asynccontextmanager
-async def visitors(service: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
-    async with AsyncExitStack() as contexts:
+async def browsers_for(service: Service, chromium: Browser) -> AsyncIterator[Browsers]:
+    browsers = Browsers(service.url, chromium)
+    yield browsers
+    await browsers.close()
 
-        async def visitor(
-            person: Person | None = None, *, language: Language = "en", theme: Theme = "light", width: int = 1280
-        ) -> Page:
-            context = await new_context(chromium, service.url, language, theme, width)
-            contexts.push_async_callback(context.close)
-            await trouble.watch(context)
-            if person is not None:
-                await sign_in_at_once(context, service.url, person)
-            return await context.new_page()
 
-        yield visitor
+@asynccontextmanager
+async def visitors(browsers: Browsers, trouble: Trouble) -> AsyncIterator[Visitor]:
+    yield browsers.open_page
+    await browsers.take_back()
+    trouble.take_over(browsers.trouble)

@@ -32,6 +32,7 @@ NOTE = "begin-as"
 READ_NOTE = f"""
 if (location.protocol.startsWith("http") && document.cookie.includes("{NOTE}=")) {{
   localStorage.clear();
+  sessionStorage.clear();
   if (document.cookie.includes("{NOTE}=user")) localStorage.setItem("gtm.signed-in", "1");
   document.cookie = "{NOTE}=; path=/; max-age=0";
 }}
@@ -86,14 +87,31 @@ async def serving(
     engine: RunReader | None = None,
 ) -> AsyncIterator[Service]:
     """A service on loopback, on a migrated database, until the block ends."""
+    url = f"http://127.0.0.1:{port or free_port()}"
+    async with joining(url, database_url, directory, environment, app=app, engine=engine) as service:
+        await service.start()
+        try:
+            yield service
+        finally:
+            await service.stop()
+
+
+@asynccontextmanager
+async def joining(
+    url: str,
+    database_url: str,
+    directory: Path,
+    environment: Mapping[str, str],
+    *,
+    app: str = APP,
+    engine: RunReader | None = None,
+) -> AsyncIterator[Service]:
+    """One that whoever has begun it starts and stops."""
     database = Database(database_url, pool_size=4)
     state = state_on(database, directory, environment, engine=engine)
-    service = Service(f"http://127.0.0.1:{port or free_port()}", state, directory, database_url, environment, app)
-    await service.start()
     try:
-        yield service
+        yield Service(url, state, directory, database_url, environment, app)
     finally:
-        await service.stop()
         state.passwords.close()
         await database.dispose()
 
@@ -127,12 +145,17 @@ def state_on(
 
 
 async def sign_in_at_once(context: BrowserContext, base_url: str, person: Person) -> None:
-    """Without the form: every page that is opened from now on finds the session by its cookie."""
+    """For a new context. Without the form: the first page that is opened finds the session by its cookie."""
+    await context.add_init_script(READ_NOTE)
+    await sign_in(context, base_url, person)
+
+
+async def sign_in(context: BrowserContext, base_url: str, person: Person) -> None:
+    """For a context that reads notes (`READ_NOTE`)."""
     answer = await context.request.post(
         f"{base_url}/api/v1/auth/login", form={"username": person.email, "password": person.password}
     )
     assert answer.ok, await answer.text()
-    await context.add_init_script(READ_NOTE)
     await begin_anew(context, base_url, "user")
 
 

@@ -28,7 +28,7 @@ async def copied_from_a_job(page: Page, job_id: int) -> str:
 @pytest.mark.parametrize("script", ["", WITHOUT_TLS])
 async def test_a_command_is_copied(visitor: Visitor, user: Person, desk: Desk, script: str) -> None:
     job_id = await desk.submit(user, command="python train.py --epochs 10")
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.add_init_script(script)
     assert await copied_from_a_job(page, job_id) == SAY("toast.copied")
     await page.goto("/ui/jobs.html")
@@ -40,6 +40,6 @@ async def test_a_browser_that_refuses_to_copy_is_not_taken_to_have_done_it(
     visitor: Visitor, user: Person, desk: Desk
 ) -> None:
     job_id = await desk.submit(user)
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.add_init_script(REFUSING)
     assert await copied_from_a_job(page, job_id) == SAY("toast.not_copied")

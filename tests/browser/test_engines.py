@@ -14,7 +14,7 @@ from app.db.queries import gpus
 from app.domain.execution import GpuInfo, GpuSlot
 from tests.browser.axe import barriers
 from tests.browser.chromium import Language
-from tests.browser.conftest import Visitor, visitors
+from tests.browser.conftest import Visitor, browsers_for, visitors
 from tests.browser.pages import settled
 from tests.browser.service import Service, serving
 from tests.browser.still_engine import StillEngine
@@ -86,7 +86,7 @@ async def service(_running_service: Service, engine_name: str) -> Service:
 
 @pytest.fixture
 async def visitor(service: Service, chromium: Browser, trouble: Trouble) -> AsyncIterator[Visitor]:
-    async with visitors(service, chromium, trouble) as visitor:
+    async with browsers_for(service, chromium) as browsers, visitors(browsers, trouble) as visitor:
         yield visitor
 
 
@@ -175,7 +175,7 @@ async def test_a_log_out_of_reach_is_said_once_and_read_when_it_is_there(
     say = words(language)
     job_id = await begun(desk, user, admin)
     path = service.directory / f"{job_id}.log"
-    page = await visitor(user, language=language)
+    page = await visitor(user, language=language, kept=False)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if f"/jobs/{job_id}/log" in request.url else None)
     await page.clock.install()

@@ -1,5 +1,7 @@
 """Every page with the keyboard alone: nothing out of reach, nobody lost, and always to be seen where one is."""
 
+import os
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -10,6 +12,9 @@ from tests.browser.pages import PageOfOurs, pages_of_ours, settled
 from tests.browser.words import words
 
 pytestmark = pytest.mark.anyio
+
+LANGUAGES = ("fa", "en") if os.environ.get("TEST_DEPTH") == "long" else ("fa",)
+"""The keyboard follows the markup, which is the same in both."""
 
 MOST_STOPS = 150
 """Enough of a long list; its rows are alike."""
@@ -39,7 +44,7 @@ UNREACHED = """(most) => watched.stops.slice(0, most)
   .map((element) => element.outerHTML.slice(0, 120))"""
 
 
-@pytest.mark.parametrize("language", ["fa", "en"])
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("shown", pages_of_ours(), ids=lambda page: page.name)
 async def test_the_tab_key_reaches_everything_shows_where_one_is_and_leads_past_the_navigation(
     demo_visitor: Visitor, lab: Lab, shown: PageOfOurs, language: Language

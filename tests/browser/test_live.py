@@ -120,7 +120,7 @@ async def test_without_a_stream_the_page_asks_now_and_then(
 ) -> None:
     trouble.allow("failed: GET /api/v1/events")
     job_id = await desk.submit(user)
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.clock.install()
     await page.route("**/api/v1/events", lambda route: route.abort())
     await page.goto("/ui/index.html")
@@ -162,7 +162,7 @@ async def test_a_tab_that_slept_asks_the_reader_of_all_tabs_before_it_reads_itse
     visitor: Visitor, user: Person, admin: Person, desk: Desk
 ) -> None:
     job_id = await desk.submit(user)
-    reader = await visitor(user)
+    reader = await visitor(user, kept=False)
     streams: list[Request] = []
     reader.context.on("request", lambda request: streams.append(request) if "/events" in request.url else None)
     await reader.goto("/ui/index.html")
@@ -186,7 +186,7 @@ async def test_without_locks_only_tabs_that_are_seen_hold_a_connection(
     """Browsers have no locks without TLS, and six connections to a server."""
     trouble.allow("failed: GET /api/v1/events")
     job_id = await desk.submit(user)
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.add_init_script("Object.defineProperty(navigator, 'locks', { value: undefined })")
     await page.goto("/ui/index.html")
     await expect(page.locator(".live-live")).to_be_visible()

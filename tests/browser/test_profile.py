@@ -123,7 +123,7 @@ async def test_a_secret_does_not_stay_on_a_page_that_was_left(visitor: Visitor, 
 
 @pytest.mark.parametrize("script", ["", WITHOUT_TLS])
 async def test_a_secret_is_copied(visitor: Visitor, user: Person, script: str) -> None:
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.add_init_script(script)
     await page.goto("/ui/profile.html")

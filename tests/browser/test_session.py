@@ -114,7 +114,7 @@ async def test_a_password_that_is_refused_is_said_at_its_field_and_the_rest_is_k
 
 
 async def test_a_browser_that_refuses_cookies_is_told_before_anybody_types(visitor: Visitor) -> None:
-    page = await visitor()
+    page = await visitor(kept=False)
     await page.add_init_script("Object.defineProperty(navigator, 'cookieEnabled', { value: false })")
     await page.goto("/ui/login.html")
     await expect(page.locator("#notice")).to_have_text(SAY("login.no_cookies"))
@@ -204,7 +204,7 @@ async def test_another_person_in_another_tab_is_the_person_in_all_tabs(
 
 
 async def test_a_token_that_has_run_out_is_renewed_without_a_word(visitor: Visitor, user: Person, desk: Desk) -> None:
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.clock.install()
     await page.goto("/ui/index.html")
     await is_on_dashboard(page)
@@ -304,7 +304,7 @@ async def test_the_theme_is_the_systems_until_somebody_chooses(visitor: Visitor,
 async def test_a_session_that_another_person_has_taken_over_is_never_shown_as_the_first_ones(
     visitor: Visitor, user: Person, admin: Person
 ) -> None:
-    page = await visitor(user)
+    page = await visitor(user, kept=False)
     await page.clock.install()
     await page.goto("/ui/index.html")
     await is_on_dashboard(page)
@@ -322,7 +322,7 @@ async def test_a_browser_that_keeps_nothing_shows_its_pages_in_the_language_it_a
     visitor: Visitor, user: Person, desk: Desk
 ) -> None:
     await desk.sql("UPDATE users SET locale = 'fa' WHERE id = :id", id=user.id)
-    page = await visitor(user, language="en")
+    page = await visitor(user, language="en", kept=False)
     refused = "{ get() { throw new DOMException('no', 'SecurityError'); } }"
     for storage in ("localStorage", "sessionStorage"):
         await page.add_init_script(f"Object.defineProperty(window, '{storage}', {refused})")
