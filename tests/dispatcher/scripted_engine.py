@@ -46,6 +46,7 @@ class ScriptedEngine:
         self.before_poll: Callable[[], Awaitable[None]] = nothing_happens
         self.gone: set[UUID] = set()
         """The lost runs of which nothing is left."""
+        self.asked_to_start: list[int] = []
         self.started: list[JobSpec] = []
         self.adopted: list[JobSpec] = []
         self.stopped: list[tuple[int | None, timedelta]] = []
@@ -93,6 +94,7 @@ class ScriptedEngine:
         return self.fleet
 
     async def start(self, spec: JobSpec) -> None:
+        self.asked_to_start.append(spec.job_id)
         await self._behave("start", spec.job_id)
         if spec.job_id in self.refuses:
             raise self.refuses[spec.job_id]

@@ -122,7 +122,7 @@ class Cluster:
     def _make_files(self) -> None:
         layout, options = self.layout, self.options
         spools = [f"spool-{name}" for name in options.node_names]
-        for folder in ("munge", "database", "output", "state", "dev", *spools):
+        for folder in ("munge", "database", "database/temporary", "output", "state", "dev", *spools):
             (layout.directory / folder).mkdir()
         layout.job_logs.mkdir()
         layout.job_logs.chmod(0o1777)  # whoever tries it by hand may serve as any user
@@ -142,11 +142,12 @@ class Cluster:
             self._install_database()
 
     def _install_database(self) -> None:
-        data = self.layout.directory / "database" / "data"
+        database = self.layout.directory / "database"
         with self.layout.log_of("database").open("ab") as output:
             subprocess.run(
-                ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}",
-                 "--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve"],
+                ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={database}/data",
+                 f"--tmpdir={database}/temporary", "--auth-root-authentication-method=socket", "--skip-test-db",
+                 "--skip-name-resolve"],
                 env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True,
             )  # fmt: skip
 
@@ -163,7 +164,8 @@ class Cluster:
         if name == "database":
             database = layout.directory / "database"
             command = [
-                "mariadbd", "--no-defaults", "--user=root", f"--datadir={database}/data", "--skip-networking",
+                "mariadbd", "--no-defaults", "--user=root", f"--datadir={database}/data",
+                f"--tmpdir={database}/temporary", "--skip-networking",  # a server that starts clears up its folder
                 f"--socket={layout.database_socket}", f"--pid-file={database}/pid", "--innodb-buffer-pool-size=64M",
                 "--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin",
             ]  # fmt: skip
