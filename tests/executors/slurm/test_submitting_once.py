@@ -16,6 +16,7 @@ from app.executors.slurm.commands import CommandTrouble
 from app.executors.slurm.executor import LARGEST_JSON_BYTES, SlurmExecutor
 from app.executors.slurm.options import read_options
 from tests.executors.engines import MovableClock, make_spec
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,23 @@ async def test_a_run_is_submitted_without_a_look_by_whoever_comes_first(slurm: S
     await executor.start(spec)
 
     assert (slurm.calls("sbatch"), slurm.calls("squeue")) == (1, 0)
+
+
+async def test_of_two_that_go_to_submit_a_run_at_once_one_does(slurm: StandIn) -> None:
+    """Both have found that nobody was there before, and wait for the sizes of the nodes."""
+    spec = make_spec(num_gpus=2, slots=[])
+    slurm.does("sinfo", "until [ -e door ]; do sleep 0.01; done")
+    starts = [asyncio.create_task(slurm.executor().start(spec)) for _ in range(2)]
+
+    async def both_wait() -> bool:
+        return slurm.calls("sinfo") == 2
+
+    await eventually(both_wait)
+    (slurm.folder / "door").touch()
+    outcomes = await asyncio.gather(*starts, return_exceptions=True)
+
+    assert slurm.calls("sbatch") == 1
+    assert None in outcomes
 
 
 @pytest.mark.parametrize(
