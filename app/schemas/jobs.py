@@ -18,7 +18,7 @@ from app.domain.quota import hours_from_seconds, seconds_from_hours
 from app.domain.scheduling import MOST_COUNTED, PlaceInQueue
 from app.schemas.messages import Language, counted, find_message, message
 from app.schemas.people import Person
-from app.schemas.text import Line, Name, Reason, RequestModel, ResponseModel, Text
+from app.schemas.text import Command, Line, Name, Reason, RequestModel, ResponseModel, Text
 
 JobName = Annotated[Name, Field(min_length=1, max_length=255, examples=["train-resnet"])]
 Hours = Annotated[float, Field(gt=0, le=720)]
@@ -38,7 +38,7 @@ class JobCreate(RequestModel):
     gpu_type: Annotated[Line, Field(min_length=1, max_length=64, examples=["A100"])]
     num_gpus: Annotated[int, Field(ge=1, le=64)] = 1
     estimated_hours: Hours = 1
-    command: Annotated[Text, Field(min_length=1, max_length=16_384, examples=["python train.py --epochs 10"])]
+    command: Annotated[Command, Field(min_length=1, max_length=16_384, examples=["python train.py --epochs 10"])]
     data_location: Annotated[Text, Field(max_length=1024)] | None = None
     is_sensitive: bool = False
     justification: OptionalNote = None
@@ -47,8 +47,6 @@ class JobCreate(RequestModel):
     def _is_runnable(self) -> Self:
         if seconds_from_hours(self.estimated_hours) < 1:
             raise PydanticCustomError("time_limit_too_short", "estimated_hours must be at least one second")
-        if not self.command.strip():
-            raise PydanticCustomError("blank_command", "command must not be blank")
         return self
 
     def to_request(self) -> JobRequest:

@@ -5,6 +5,7 @@ may be written in Persian or Arabic digits.
 """
 
 import re
+import unicodedata
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -18,6 +19,10 @@ ASCII_NUMBER = {
     ord("_"): "?",  # 1_000 is a number to Python, not to people
 }
 PERSIAN_LETTERS = str.maketrans("يىك", "ییک")
+DIRECTION_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+"""Unicode calls them letters or symbols, and nothing is drawn for them."""
+
 UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff]")
 
 
@@ -53,6 +58,20 @@ def refuse_control_characters(value: str) -> str:
     return value
 
 
+def refuse_direction_controls(value: str) -> str:
+    """They let a text look like another one: what an approver reads has to be what runs (Unicode's Bidi_Control)."""
+    if DIRECTION_CONTROLS.search(value):
+        raise PydanticCustomError("direction_control", "must not contain characters that control the direction of text")
+    return value
+
+
+def refuse_invisible(value: str) -> str:
+    drawn = {letter for letter in value if unicodedata.category(letter)[0] not in "CMZ"}
+    if value and drawn <= BLANK_LETTERS:
+        raise PydanticCustomError("blank", "must not be blank")
+    return value
+
+
 def refuse_line_breaks(value: str) -> str:
     if "\n" in value or "\t" in value:
         raise PydanticCustomError("line_break", "must be a single line")
@@ -73,8 +92,17 @@ Line = Annotated[
 ]
 """One line, trimmed. Give it a `Field(min_length=…, max_length=…)`."""
 
-Name = Annotated[Line, AfterValidator(fold_letters)]
-"""One line that people search for: trimmed, with Persian letters. Give it a `Field(min_length=…, max_length=…)`."""
+Name = Annotated[
+    Line,
+    AfterValidator(refuse_direction_controls),
+    AfterValidator(refuse_invisible),
+    AfterValidator(fold_letters),
+]
+"""One line that people search for: trimmed, with something to see, and with Persian letters. Give it a
+`Field(min_length=…, max_length=…)`."""
+
+Command = Annotated[Text, AfterValidator(refuse_direction_controls), AfterValidator(refuse_invisible)]
+"""What runs, kept exactly as it came. Give it a `Field(max_length=…)`."""
 
 FoldedInt = Annotated[int, BeforeValidator(fold_digits)]
 FoldedFloat = Annotated[float, BeforeValidator(fold_digits), Field(allow_inf_nan=False)]

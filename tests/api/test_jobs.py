@@ -293,3 +293,24 @@ async def test_utilisation_names_the_gpus_that_the_job_holds(
     held = (await as_user.get(f"/api/v1/jobs/{job.id}")).json()["gpus"]
     assert 0 < len(samples) <= 20
     assert {tuple(sample["gpu"].items()) for sample in samples} == {tuple(gpu.items()) for gpu in held}
+
+
+@pytest.mark.parametrize("field", ["name", "command"])
+@pytest.mark.parametrize("control", list("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
+async def test_what_turns_the_direction_of_text_is_refused(as_user: Any, field: str, control: str) -> None:
+    """With them, an approver reads another command than the one that runs."""
+    answer = await as_user.post("/api/v1/jobs/validate", json={**JOB, field: f"echo {control}start"})
+    assert (answer.status_code, [error["pointer"] for error in answer.json()["errors"]]) == (422, [f"/{field}"])
+    assert "direction" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("field", ["name", "command"])
+@pytest.mark.parametrize("text", [" ", "\u200b", "\u3164", "\u2800\ufeff", "\u00ad\n", "\ufe0f", "\u0301"])
+async def test_what_shows_nothing_is_blank(as_user: Any, field: str, text: str) -> None:
+    answer = await as_user.post("/api/v1/jobs/validate", json={**JOB, field: text})
+    assert (answer.status_code, [error["pointer"] for error in answer.json()["errors"]]) == (422, [f"/{field}"])
+
+
+async def test_joiners_within_a_word_are_text(as_user: Any) -> None:
+    answer = await as_user.post("/api/v1/jobs", json={**JOB, "name": "آموزش شبکه\u200cها"})
+    assert answer.json()["name"] == "آموزش شبکه\u200cها"
