@@ -8,11 +8,13 @@ from uuid import UUID, uuid4
 
 from app.api.state import AppState
 from app.db.queries import gpus
-from app.db.queries.jobs import JobRow
-from app.domain.identity import Caller, Scope
+from app.db.queries.jobs import JobRow, Move
+from app.domain.execution import EndReason
+from app.domain.identity import Actor, Caller, Scope
 from app.domain.job_request import JobRequest
+from app.domain.job_state import JobStatus
 from app.executors.simulated.fleet import parse_fleet
-from app.services import auth, jobs, tokens
+from app.services import auth, jobs, tokens, transitions
 from app.services.audit import Origin
 from app.services.auth import SignIn
 from app.services.jobs import EngineKind
@@ -146,3 +148,12 @@ async def start_job(state: AppState, job_id: int, admin: Person) -> JobRow:
             now=state.clock(),
             origin=ORIGIN,
         )
+
+
+async def run_job(state: AppState, job_id: int, admin: Person, *, charged_seconds: int) -> None:
+    """Approved, started and COMPLETED, with this charge."""
+    await approve_job(state, job_id, admin)
+    await start_job(state, job_id, admin)
+    end = Move(job_id, JobStatus.RUNNING, JobStatus.COMPLETED, reason=EndReason.EXITED, charged_seconds=charged_seconds)
+    async with state.database.transaction() as connection:
+        await transitions.apply(connection, [end], actor=Actor.dispatcher(1), now=state.clock())

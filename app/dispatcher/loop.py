@@ -17,6 +17,7 @@ that was paused and overtaken changes nothing. One run that makes trouble never 
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -407,6 +408,7 @@ class Dispatcher:
                 moves.extend(self._unknown(run, run.unknown_since, now))
                 continue
             run.unknown_since = None
+            run.measured_seconds = max(run.measured_seconds, _measured_seconds(observation))
             if observation.state is RunState.ENDED:
                 if observation.placement or observation.engine_job_id:
                     reports.append(_report(run_id, observation))
@@ -588,11 +590,17 @@ def _report(run_id: UUID, seen: Observation) -> dict[str, Any]:
     return {
         "run_id": str(run_id),
         "progress": seen.progress,
+        "measured_seconds": _measured_seconds(seen),
         "queue_reason": seen.queue_reason,
         "expected_start_at": seen.expected_start_at.isoformat() if seen.expected_start_at else None,
         "placement": seen.placement,
         "engine_job_id": seen.engine_job_id,
     }
+
+
+def _measured_seconds(seen: Observation) -> int:
+    """How long the command has run for certain. One that starts may never begin."""
+    return math.floor(seen.elapsed.total_seconds()) if seen.state is RunState.RUNNING else 0
 
 
 def _waits_because_of(error: Exception) -> Observation:

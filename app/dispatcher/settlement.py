@@ -1,10 +1,10 @@
 """From what an engine saw to the job's end: which status, which reason, and what it costs."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.db.queries.jobs import Move
 from app.dispatcher.tracking import TrackedRun
-from app.domain.execution import INFRASTRUCTURE_FAILURES, EndReason, Observation, RunState, final_status
+from app.domain.execution import INFRASTRUCTURE_FAILURES, REFUNDED, EndReason, Observation, RunState, final_status
 from app.domain.job_state import JobStatus
 from app.domain.quota import charge
 
@@ -15,6 +15,9 @@ PROVED_DESPITE_CANCEL = frozenset({EndReason.EXITED, EndReason.TIME_LIMIT}) | IN
 def settle(run: TrackedRun, seen: Observation) -> Move:
     """The move that ends a run which its engine has seen ending.
 
+    Whatever it ended for, it pays for the time that it held its GPUs, unless its command never began. Some of the ends
+    give that back beside.
+
     Raises:
         ValueError: the observation is no end.
     """
@@ -23,7 +26,9 @@ def settle(run: TrackedRun, seen: Observation) -> Move:
     reason = seen.reason
     if run.cancelled_as is not None and reason not in PROVED_DESPITE_CANCEL:
         reason = run.cancelled_as
-    is_free = reason in INFRASTRUCTURE_FAILURES
+    never_began = reason is EndReason.LAUNCH_FAILURE and seen.started_at is None
+    held = max(seen.elapsed, _measured(run)) if reason is EndReason.LOST else seen.elapsed
+    charged_seconds = 0 if never_began else charge(run.reserved_seconds, run.num_gpus, held)
     return Move(
         job_id=run.job_id,
         from_status=JobStatus.RUNNING,
@@ -34,12 +39,13 @@ def settle(run: TrackedRun, seen: Observation) -> Move:
         error_message=seen.message,
         exit_code=seen.exit_code,
         exit_signal=seen.signal,
-        charged_seconds=0 if is_free else charge(run.reserved_seconds, run.num_gpus, seen.elapsed),
+        charged_seconds=charged_seconds,
+        refunded_seconds=charged_seconds if reason in REFUNDED else 0,
     )
 
 
 def give_up(run: TrackedRun, reason: EndReason, message: str) -> Move:
-    """The move that ends a run about which nothing can be proved, or that never began. It costs nothing."""
+    """The move that ends a run which its engine no longer knows, or never took. It pays for what was seen of it."""
     return Move(
         job_id=run.job_id,
         from_status=JobStatus.RUNNING,
@@ -47,7 +53,7 @@ def give_up(run: TrackedRun, reason: EndReason, message: str) -> Move:
         run_id=run.run_id,
         reason=reason,
         error_message=message,
-        charged_seconds=0,
+        charged_seconds=charge(run.reserved_seconds, run.num_gpus, _measured(run)),
     )
 
 
@@ -72,3 +78,7 @@ def begin(run: TrackedRun, started_at: datetime | None = None) -> Move:
         run_id=run.run_id,
         started_at=started_at,
     )
+
+
+def _measured(run: TrackedRun) -> timedelta:
+    return timedelta(seconds=run.measured_seconds)

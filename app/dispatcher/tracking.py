@@ -17,7 +17,10 @@ NEVER_POLLED = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class TrackedRun:
-    """What settling a run needs, and since when its engine has not known it."""
+    """What settling a run needs, and since when its engine has not known it.
+
+    `measured_seconds` is the longest time that the engine has told of the run.
+    """
 
     job_id: int
     run_id: UUID
@@ -25,6 +28,7 @@ class TrackedRun:
     status: JobStatus
     num_gpus: int
     reserved_seconds: int
+    measured_seconds: int = 0
     cancelled_as: EndReason | None = None
     unknown_since: datetime | None = None
 
@@ -78,6 +82,7 @@ def tracked(row: Row[Any]) -> TrackedRun:
         status=JobStatus(row.status),
         num_gpus=row.num_gpus,
         reserved_seconds=row.reserved_seconds,
+        measured_seconds=row.measured_seconds,
         cancelled_as=cancellation(row) if row.cancel_requested_at else None,
         unknown_since=row.unknown_since,
     )

@@ -12,6 +12,7 @@ class AuditAction(StrEnum):
     JOB_CANCEL_REQUESTED = "job.cancel_requested"
     """Somebody wants a run stopped; when it has stopped, the job's own history says so."""
     JOB_CANCELLED = "job.cancelled"
+    JOB_REFUNDED = "job.refunded"
     JOB_REJECTED = "job.rejected"
     JOB_STARTED = "job.started"
     LOGIN_SUCCEEDED = "login.succeeded"

@@ -11,7 +11,7 @@ DomainError
 ├── LogOutOfReach           the job is yours, but its log is where this service cannot read
 ├── Conflict                understood, but the present state forbids it
 │   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus · TooManyTokens
-│   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse
+│   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse · AdjustmentOutOfRange · RefundOutOfRange
 ├── InvalidInput            one field, with a reason a person can act on
 │   └── UnknownGpuType · EmailRefused · PasswordRefused
 ├── InvalidCursor           not a cursor of this list
@@ -167,6 +167,14 @@ class AdjustmentOutOfRange(Conflict):
 
     code = "adjustment-out-of-range"
     minimum_seconds: int
+    maximum_seconds: int
+
+
+@dataclass
+class RefundOutOfRange(Conflict):
+    """More than is left of what the job was charged."""
+
+    code = "refund-out-of-range"
     maximum_seconds: int
 
 

@@ -27,7 +27,10 @@ class EndReason(StrEnum):
 
 
 INFRASTRUCTURE_FAILURES = frozenset({EndReason.NODE_FAILURE, EndReason.LAUNCH_FAILURE, EndReason.LOST})
-"""Ends that are not the job's fault and cost its owner nothing."""
+"""Ends that do not look like the job's doing."""
+
+REFUNDED = frozenset({EndReason.NODE_FAILURE})
+"""Ends whose charge is given back at once: a witness out of the job's reach has told of them."""
 
 CANCELLATIONS = frozenset({EndReason.CANCELLED_BY_USER, EndReason.CANCELLED_BY_ADMIN})
 

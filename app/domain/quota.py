@@ -25,6 +25,8 @@ class EntryKind(StrEnum):
     """A job that ran has ended: the reservation goes, the measured use stays."""
     RELEASE = "RELEASE"
     """A job that never ran has ended: the reservation goes."""
+    REFUND = "REFUND"
+    """What a job was charged is given back, or a part of it: its node failed, or an admin decided so."""
     ADJUST = "ADJUST"
     """An admin corrected the used hours."""
 

@@ -43,6 +43,7 @@ class Job(Base):
         CheckConstraint("reserved_seconds = num_gpus::bigint * time_limit_seconds", name="reserves_its_size"),
         CheckConstraint("charged_seconds BETWEEN 0 AND reserved_seconds", name="charge_within_reservation"),
         CheckConstraint("charged_seconds = 0 OR started_at IS NOT NULL", name="charged_only_if_it_ran"),
+        CheckConstraint("measured_seconds >= 0", name="measured_not_negative"),
         CheckConstraint(f"(status IN {FINAL_LIST}) = (finished_at IS NOT NULL)", name="finished_iff_final"),
         CheckConstraint(f"(status IN {FINAL_LIST}) = (reason IS NOT NULL)", name="reason_iff_final"),
         CheckConstraint(
@@ -105,6 +106,7 @@ class Job(Base):
 
     reserved_seconds: Mapped[int]
     charged_seconds: Mapped[int] = mapped_column(server_default=text("0"))
+    measured_seconds: Mapped[int] = mapped_column(server_default=text("0"))
     event_seq: Mapped[int] = mapped_column(Integer, server_default=text("1"))
 
     decided_at: Mapped[datetime | None]

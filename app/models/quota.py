@@ -54,7 +54,9 @@ class QuotaEntry(Base):
             postgresql_where=text("kind IN ('SETTLE', 'RELEASE')"),
         ),
         Index("ix_quota_entries_user_id_id", "user_id", "id"),
-        Index("ix_quota_entries_stream", "xid", "id", postgresql_where=text("kind IN ('LIMIT', 'ADJUST')")),
+        CheckConstraint("kind <> 'REFUND' OR used_delta < 0", name="refund_gives_back"),
+        Index("ix_quota_entries_stream", "xid", "id", postgresql_where=text("kind IN ('LIMIT', 'ADJUST', 'REFUND')")),
+        Index("ix_quota_entries_refunds", "job_id", postgresql_where=text("kind = 'REFUND'")),
     )
 
     id: Mapped[EventId]

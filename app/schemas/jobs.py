@@ -100,6 +100,7 @@ class JobRead(ResponseModel):
     cancel_requested_at: datetime | None
     reserved_gpu_hours: float
     charged_gpu_hours: float
+    refunded_gpu_hours: float = Field(description="What was refunded of the charge.")
     progress: float | None
     gpus: list[GpuPlace]
     executor: str | None
@@ -145,6 +146,7 @@ class JobRead(ResponseModel):
             cancel_requested_at=row.cancel_requested_at,
             reserved_gpu_hours=hours_from_seconds(row.reserved_seconds),
             charged_gpu_hours=hours_from_seconds(row.charged_seconds),
+            refunded_gpu_hours=hours_from_seconds(row.refunded_seconds),
             progress=None if row.progress is None else round(row.progress, 3),
             gpus=[GpuPlace(node=gpu["node"], index=gpu["index"]) for gpu in row.gpus or ()],
             executor=row.executor,
@@ -277,6 +279,13 @@ class ApproveRequest(RequestModel):
 
 
 class RejectRequest(RequestModel):
+    reason: Reason
+
+
+class RefundRequest(RequestModel):
+    """Refund so many GPU-hours of what a job was charged, or all that are left of it."""
+
+    gpu_hours: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     reason: Reason
 
 

@@ -25,6 +25,7 @@ from app.domain.errors import (
     NoCapacity,
     NotFound,
     QuotaExceeded,
+    RefundOutOfRange,
     ServiceBusy,
     UnknownGpuType,
 )
@@ -267,6 +268,51 @@ async def cancel(
     if job.status == JobStatus.CANCELLED and caller.user_id in (last.actor_user_id, job.cancel_requested_by):
         return await read(connection, caller, job_id)
     raise await _conflict(connection, caller, job)
+
+
+async def refund(
+    connection: AsyncConnection,
+    caller: Caller,
+    job_id: int,
+    *,
+    seconds: int | None,
+    reason: str,
+    now: datetime,
+    origin: Origin,
+) -> JobRow:
+    """Give back GPU-seconds that a job was charged, in its own month; all that are left without `seconds`.
+
+    Raises:
+        JobStateConflict: it has not ended, so that nothing is charged yet.
+        RefundOutOfRange: with what is left of the charge.
+    """
+    if await queries.lock(connection, job_id) is None:
+        raise NotFound
+    job = await read(connection, caller, job_id)
+    if job.finished_at is None:
+        raise await _conflict(connection, caller, job)
+    left = job.charged_seconds - job.refunded_seconds
+    given_back = left if seconds is None else seconds
+    if not 0 < given_back <= left or not await quota_queries.refund(
+        connection,
+        quota_id=job.quota_id,
+        job_id=job_id,
+        seconds=given_back,
+        note=reason,
+        actor=caller.actor,
+        now=now,
+    ):
+        raise RefundOutOfRange(maximum_seconds=left)
+    await audit.record(
+        connection,
+        caller.actor,
+        AuditAction.JOB_REFUNDED,
+        target_type="job",
+        target_id=job_id,
+        details={"refunded_seconds": given_back, "reason": reason},
+        origin=origin,
+    )
+    return await read(connection, caller, job_id)
 
 
 async def _record(

@@ -244,6 +244,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/jobs/{job_id}/refund": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refund what a job that has ended was charged, all of it or a part
+         * @description Refund what a job that has ended was charged, all of it or a part.
+         */
+        post: operations["refund"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/jobs/{job_id}/reject": {
         parameters: {
             query?: never;
@@ -1192,7 +1212,7 @@ export interface components {
          * @description To whom or what it was done comes before the point, or what kind of act it was.
          * @enum {string}
          */
-        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "token.created" | "token.revoked" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
+        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.refunded" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "token.created" | "token.revoked" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
         /**
          * AuditRead
          * @description One act: who, what, to whom, from where. Either `actor` or `actor_process` is there, never both.
@@ -1316,7 +1336,7 @@ export interface components {
          * @description Why a period's numbers moved.
          * @enum {string}
          */
-        EntryKind: "GRANT" | "LIMIT" | "RESERVE" | "MOVE_OUT" | "MOVE_IN" | "SETTLE" | "RELEASE" | "ADJUST";
+        EntryKind: "GRANT" | "LIMIT" | "RESERVE" | "MOVE_OUT" | "MOVE_IN" | "SETTLE" | "RELEASE" | "REFUND" | "ADJUST";
         /**
          * FieldProblem
          * @description One field that cannot be accepted. It never repeats what was sent.
@@ -1663,6 +1683,11 @@ export interface components {
             reason: components["schemas"]["EndReason"] | null;
             /** Reason Text */
             reason_text: string | null;
+            /**
+             * Refunded Gpu Hours
+             * @description What was refunded of the charge.
+             */
+            refunded_gpu_hours: number;
             /** Reserved Gpu Hours */
             reserved_gpu_hours: number;
             /** Run Id */
@@ -1990,6 +2015,16 @@ export interface components {
         QuotaUpdate: {
             /** Limit Hours */
             limit_hours: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * RefundRequest
+         * @description Refund so many GPU-hours of what a job was charged, or all that are left of it.
+         */
+        RefundRequest: {
+            /** Gpu Hours */
+            gpu_hours?: number | null;
             /** Reason */
             reason: string;
         };
@@ -2547,6 +2582,33 @@ export interface operations {
         requestBody?: {
             content: {
                 "application/json": components["schemas"]["ApproveRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobRead"];
+                };
+            };
+        };
+    };
+    refund: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The job's number. */
+                job_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RefundRequest"];
             };
         };
         responses: {

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.api.state import AppState
-from tests.factories import PASSWORD, Person, approve_job, make_job, make_token, sign_in
+from tests.factories import PASSWORD, Person, approve_job, make_job, make_token, run_job, sign_in
 from tests.streams import open_stream
 
 STATIC_FILES = "/ui"
@@ -41,6 +41,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "POST /api/v1/auth/tokens": {"name": "nightly runs", "scopes": ["jobs:read"], "expires_in_days": 90},
     "POST /api/v1/admin/jobs/{job_id}/approve": {"note": "Go ahead"},
     "POST /api/v1/admin/jobs/{job_id}/reject": {"reason": "No data agreement"},
+    "POST /api/v1/admin/jobs/{job_id}/refund": {"gpu_hours": 0.25, "reason": "The disk of node1 was full"},
     "POST /api/v1/admin/jobs/decisions": {"decisions": [{"job_id": 1, "action": "reject", "note": "Too long"}]},
     "PATCH /api/v1/admin/users/{user_id}": {"is_admin": False, "is_active": True, "full_name": "Sara B."},
     "PUT /api/v1/admin/users/{user_id}/quota": {"limit_hours": 120, "reason": "Thesis deadline"},
@@ -122,6 +123,8 @@ async def a_place_for(operation: Operation, state: AppState, owner: Person, admi
         ids["job_id"] = job_id = (await make_job(state, owner)).id
         if operation.path.endswith("/start"):
             await approve_job(state, job_id, admin)
+        if operation.path.endswith("/refund"):
+            await run_job(state, job_id, admin, charged_seconds=3600)
     if "{user_id}" in operation.path:
         ids["user_id"] = owner.id
     if "{gpu_id}" in operation.path:

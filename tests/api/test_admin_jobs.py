@@ -1,5 +1,6 @@
 """Decisions over HTTP."""
 
+import asyncio
 from itertools import product
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from app.api.state import AppState
 from app.db.queries import jobs as queries
-from tests.factories import Person, approve_job, make_fleet, make_job, make_user, start_job
+from tests.factories import Person, approve_job, make_fleet, make_job, make_user, run_job, start_job
 
 pytestmark = pytest.mark.anyio
 
@@ -206,3 +207,58 @@ async def test_a_search_finds_the_same_near_and_far(
                 path = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
             assert shown == (expected if order == "oldest" else expected[::-1]), (word, filters, of_type, order)
     assert [job["id"] for job in (await as_admin.get(f"/api/v1/admin/jobs?q={made[2][0]}")).json()] == [made[2][0]]
+
+
+class TestRefunds:
+    async def test_a_part_and_then_the_rest_of_a_charge_are_given_back(
+        self, state: AppState, as_admin: Any, as_user: Any, user: Person, admin: Person
+    ) -> None:
+        job = await make_job(state, user)
+        await run_job(state, job.id, admin, charged_seconds=1800)
+        path = f"/api/v1/admin/jobs/{job.id}/refund"
+        part = await as_admin.post(path, json={"gpu_hours": 0.125, "reason": "The disk was full."})
+        assert part.status_code == 200, part.text
+        assert (part.json()["charged_gpu_hours"], part.json()["refunded_gpu_hours"]) == (0.5, 0.125)
+        rest = await as_admin.post(path, json={"reason": "All of it, after all."})
+        assert rest.json()["refunded_gpu_hours"] == 0.5
+        assert (await as_user.get("/api/v1/quota")).json()["used_hours"] == 0
+        entries = (await as_user.get("/api/v1/quota/entries")).json()
+        assert [(entry["kind"], entry["used_hours"], entry["job_id"], entry["note"]) for entry in entries[:3]] == [
+            ("REFUND", -0.375, job.id, "All of it, after all."),
+            ("REFUND", -0.125, job.id, "The disk was full."),
+            ("SETTLE", 0.5, job.id, None),
+        ]
+        assert entries[0]["actor"]["email"] == admin.email
+
+    async def test_no_more_is_given_back_than_was_charged(
+        self, state: AppState, as_admin: Any, user: Person, admin: Person
+    ) -> None:
+        job = await make_job(state, user)
+        await run_job(state, job.id, admin, charged_seconds=1800)
+        path = f"/api/v1/admin/jobs/{job.id}/refund"
+        too_much = await as_admin.post(path, json={"gpu_hours": 0.75, "reason": "x"})
+        assert (too_much.status_code, too_much.json()["code"], too_much.json()["maximum_hours"]) == (
+            409,
+            "refund-out-of-range",
+            0.5,
+        )
+        assert (await as_admin.post(path, json={"reason": "x"})).status_code == 200
+        assert (await as_admin.post(path, json={"reason": "x"})).json()["maximum_hours"] == 0
+
+    async def test_two_refunds_at_once_give_back_no_more_than_one_charge(
+        self, state: AppState, as_admin: Any, user: Person, admin: Person
+    ) -> None:
+        job = await make_job(state, user)
+        await run_job(state, job.id, admin, charged_seconds=1800)
+        body = {"gpu_hours": 0.3, "reason": "x"}
+        answers = await asyncio.gather(
+            *(as_admin.post(f"/api/v1/admin/jobs/{job.id}/refund", json=body) for _ in range(8))
+        )
+        assert sorted(answer.status_code for answer in answers) == [200] + 7 * [409]
+
+    async def test_of_a_job_that_has_not_ended_nothing_is_given_back(
+        self, state: AppState, as_admin: Any, user: Person
+    ) -> None:
+        job = await make_job(state, user)
+        answer = await as_admin.post(f"/api/v1/admin/jobs/{job.id}/refund", json={"reason": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (409, "job-state-conflict")

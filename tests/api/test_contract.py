@@ -58,6 +58,7 @@ CODES = {
     "not-ready",
     "password-refused",
     "quota-below-use",
+    "refund-out-of-range",
     "quota-exceeded",
     "route-not-found",
     "service-busy",

@@ -93,6 +93,9 @@ class Laboratory:
             case "POST /api/v1/admin/jobs/{job_id}/reject":
                 target.kept = lambda job: self._last_event(job["id"], "reason")
                 target.means_the_same = {"reason": _is_trimmed}
+            case "POST /api/v1/admin/jobs/{job_id}/refund":
+                target.kept = lambda _: self._last_entry(owner)
+                target.means_the_same = {"reason": _is_trimmed}
             case "POST /api/v1/admin/jobs/decisions":
                 place = await a_place_for(Operation("", "{job_id}"), self.state, owner, self.admin)
                 target.body["decisions"][0] |= {"job_id": int(place)}

@@ -12,12 +12,14 @@ from app.services import jobs, runs
 from tests.browser.conftest import Visitor
 from tests.browser.service import Service
 from tests.browser.trouble import Trouble
+from tests.browser.words import words
 from tests.factories import ORIGIN, Person, make_user
 from tests.services.desk import Desk
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
+SAY = words("en")
 LOG = ".log-content"
 MOST = 2**40
 MARKUP = (
@@ -372,3 +374,28 @@ async def test_time_is_counted_by_the_clock_of_the_simulation(
     page = await visitor(user)
     await page.goto(f"/ui/job.html?id={job_id}")
     await expect(page.locator("main")).to_contain_text(re.compile(r"at most\W+\d+ minutes"))
+
+
+async def test_an_admin_refunds_what_a_job_was_charged(
+    visitor: Visitor, user: Person, admin: Person, desk: Desk, trouble: Trouble
+) -> None:
+    trouble.allow(r"answer: 409 POST /api/v1/admin/jobs/\d+/refund")
+    job_id = await run_of(desk, user, admin, "sleep 1800")
+    await ended(desk, job_id)
+    owners, page = await visitor(user), await visitor(admin)
+    await owners.goto(f"/ui/job.html?id={job_id}")
+    await page.goto(f"/ui/job.html?id={job_id}")
+    await page.get_by_role("button", name=SAY("job.refund")).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("0.5")
+    await dialog.get_by_label(SAY("users.hours")).fill("0.75")
+    await dialog.get_by_label(SAY("users.reason")).fill("The disk was full.")
+    await dialog.get_by_role("button", name=SAY("job.refund_submit")).click()
+    await expect(dialog.locator("#gpu_hours")).to_have_attribute("aria-invalid", "true")
+    await dialog.get_by_label(SAY("users.hours")).fill("0.5")
+    await dialog.get_by_role("button", name=SAY("job.refund_submit")).click()
+    await expect(page.locator("#got-facts")).to_contain_text(SAY("job.refunded"))
+    await expect(page.get_by_role("button", name=SAY("job.refund"))).to_have_count(0)
+    await expect(owners.get_by_role("button", name=SAY("job.refund"))).to_have_count(0)
+    await owners.goto("/ui/profile.html")
+    await expect(owners.locator("main")).to_contain_text("The disk was full.")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.client.runner import Gtm
-from tests.factories import Person
+from tests.factories import Person, run_job
 from tests.services.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,22 @@ async def test_a_rejection_needs_its_reason(sara: Gtm, reza: Gtm, desk: Desk, us
     reza("admin", "reject", job_id, "--reason", " ", code=2)
     reza("admin", "reject", job_id, "--reason", "use fewer GPUs")
     assert "use fewer GPUs" in sara("show", job_id).out
+
+
+async def test_a_charge_is_refunded(sara: Gtm, reza: Gtm, desk: Desk, user: Person, admin: Person) -> None:
+    job_id = await desk.submit(user)
+    assert "[job-state-conflict]" in reza("admin", "refund", job_id, "--reason", "x", code=5).err
+    await run_job(desk.state, job_id, admin, charged_seconds=1800)
+    assert "--reason" in reza("admin", "refund", job_id, code=2).err
+    given = reza("admin", "refund", job_id, "--hours", "0.2", "--reason", "the disk was full")
+    assert given.err == (
+        f"Job {job_id} was charged 0.5 GPU-hours, of which 0.2 GPU-hours are refunded.\n"
+        f"Next: gtm admin quota {user.email} --entries\n"
+    )
+    assert "[refund-out-of-range]" in reza("admin", "refund", job_id, "--hours", "0.4", "--reason", "x", code=5).err
+    assert reza("admin", "refund", job_id, "--reason", "all", "--json").json[0]["refunded_gpu_hours"] == 0.5
+    assert "REFUND" in reza("admin", "quota", user.email, "--entries").out
+    assert "Refunded" in sara("show", job_id).out
 
 
 async def test_no_capacity_is_told_with_who_holds_it(reza: Gtm, desk: Desk, user: Person, admin: Person) -> None:

@@ -66,7 +66,7 @@ async def test_a_run_is_never_charged_more_than_was_reserved(scripted: Scene[Scr
         ("train #SIM fault=oom duration=10m", "FAILED", "OUT_OF_MEMORY", 600),
         ("sleep 7200", "FAILED", "TIME_LIMIT", HOUR),
         ("train #SIM fault=hang", "FAILED", "TIME_LIMIT", HOUR),
-        ("train #SIM fault=node-loss duration=10m", "FAILED", "NODE_FAILURE", 0),
+        ("train #SIM fault=node-loss duration=10m", "FAILED", "NODE_FAILURE", 600),
         ("train #SIM fault=launch-failure", "FAILED", "LAUNCH_FAILURE", 0),
     ],
 )
@@ -259,6 +259,33 @@ class TestLosingARun:
         await simulated.cancel(job_id)
         await simulated.tick(minutes=10)
         assert await simulated.verdict(job_id) == ("FAILED", "LOST", 0)
+
+    async def test_it_pays_for_what_its_engine_had_measured(self, scripted: Scene[ScriptedEngine]) -> None:
+        """Also where another dispatcher has taken over in between."""
+        job_id = await scripted.start(num_gpus=2)
+        scripted.engine.shows[job_id] = Observation(RunState.RUNNING, timedelta(seconds=300.7))
+        await scripted.tick()
+        scripted.engine.forget(job_id)
+        await scripted.tick(minutes=1)
+        scripted.dispatcher = scripted.make_dispatcher()
+        await scripted.let_the_lease_expire()
+        scripted.engine.forgets = True
+        await scripted.tick(minutes=10)
+        assert await scripted.verdict(job_id) == ("FAILED", "LOST", 600)
+
+
+async def test_what_a_failed_node_has_cost_is_given_back_beside_the_charge(simulated: Scene[SimulatedExecutor]) -> None:
+    job_id = await simulated.start(command="train #SIM fault=node-loss duration=10m")
+    await simulated.tick()
+    await simulated.tick(hours=1)
+    owner = (await simulated.job(job_id)).user_id
+    entries = await simulated.sql(
+        "SELECT kind, used_delta, actor_process FROM quota_entries WHERE job_id = :job ORDER BY id", job=job_id
+    )
+    assert [(row.kind, row.used_delta) for row in entries][-2:] == [("SETTLE", 600), ("REFUND", -600)]
+    assert entries[-1].actor_process.startswith("dispatcher")
+    [month] = await simulated.sql("SELECT used_seconds FROM user_quotas WHERE user_id = :owner", owner=owner)
+    assert month.used_seconds == 0
 
 
 class TestFailingToLaunch:

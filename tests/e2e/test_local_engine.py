@@ -110,7 +110,8 @@ async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(
     os.kill(wrapper.pid, signal.SIGKILL)
     await deployment.come_to("FAILED", job_id)
     row = await deployment.desk.job(job_id)
-    assert (row.reason, row.charged_seconds) == ("LOST", 0)
+    assert row.reason == "LOST"
+    assert row.charged_seconds > 0
 
     async def its_gpus_are_back() -> bool:
         [row] = await deployment.desk.sql("SELECT count(*) FROM gpus WHERE is_quarantined")

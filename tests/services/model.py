@@ -23,8 +23,13 @@ KEY_LIFETIME = timedelta(hours=24)
 STARVATION_LIMIT = timedelta(hours=24)
 LOST_AFTER = timedelta(minutes=10)
 KILL_GRACE = timedelta(seconds=30)
-FREE_OF_CHARGE = {EndReason.NODE_FAILURE, EndReason.LAUNCH_FAILURE, EndReason.LOST}
-STANDS_DESPITE_CANCEL = FREE_OF_CHARGE | {EndReason.EXITED, EndReason.TIME_LIMIT}
+STANDS_DESPITE_CANCEL = {
+    EndReason.EXITED,
+    EndReason.TIME_LIMIT,
+    EndReason.NODE_FAILURE,
+    EndReason.LAUNCH_FAILURE,
+    EndReason.LOST,
+}
 
 Refusal = type[DomainError]
 
@@ -83,7 +88,8 @@ class Job:
     month: datetime
     status: JobStatus = JobStatus.PENDING
     reason: EndReason | None = None
-    charged: int = 0
+    charged: int | None = 0
+    """None: it was lost, and how long it was seen to run is not known here."""
     events: int = 1
     decided_by: int | None = None
     decided_at: datetime | None = None
@@ -268,14 +274,14 @@ class Model:
         if job.stops_at is None and job.wish.fate.reason is EndReason.LOST:
             job.unknown_since = job.unknown_since or now
             if now - job.unknown_since >= LOST_AFTER:
-                self._end(job, EndReason.LOST)
+                self._end(job, EndReason.LOST, None)
             return
         reason = EndReason.SIGNALLED if job.stops_at else job.wish.fate.reason
         elapsed = (job.stops_at or job.ends_at) - job.started_at
         if job.cancelled_by is not None and reason not in STANDS_DESPITE_CANCEL:
             reason = _cancellation(job, job.cancelled_by)
         price = job.wish.num_gpus * math.ceil(elapsed.total_seconds())
-        self._end(job, reason, 0 if reason in FREE_OF_CHARGE else price)
+        self._end(job, reason, 0 if reason is EndReason.LAUNCH_FAILURE else price)
 
     def _plan(self, now: datetime) -> Sequence[Job]:
         waiting = [job for job in self.jobs.values() if job.status is JobStatus.APPROVED]
@@ -301,13 +307,20 @@ class Model:
         job.status = status
         job.events += 1
 
-    def _end(self, job: Job, reason: EndReason, charged: int = 0) -> None:
+    def learn_what_was_seen(self, job: Job, charged: int) -> None:
+        """Of a lost run: it can be charged up to the moment from which its engine did not know it any more."""
+        assert job.started_at is not None
+        assert 0 <= charged <= job.wish.num_gpus * (job.ends_at - job.started_at).total_seconds()
+        job.charged = charged
+        self.months[job.owner, job.month].used += charged
+
+    def _end(self, job: Job, reason: EndReason, charged: int | None = 0) -> None:
         job.reason, job.charged = reason, charged
         self._step(job, final_status(reason))
         assert job.status in FINAL
         month = self.months[job.owner, job.month]
         month.reserved -= job.wish.reserved
-        month.used += charged
+        month.used += 0 if reason is EndReason.NODE_FAILURE else charged or 0
         for gpu in self.gpus.values():
             if gpu.job == job.id:
                 gpu.job = None

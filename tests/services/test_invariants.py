@@ -28,6 +28,8 @@ I3 = "I3 used is the sum of its finished jobs and corrections"
 I4_SUM = "I4 the ledger adds up to the month"
 I4_ONCE = "I4 one reservation, and one settlement once it is final"
 I5 = "I5 a charge lies within the reservation, and is nothing where nothing ran"
+I5_LOST = "I5 a lost run pays for the time that its engine had told of"
+I5_REFUND = "I5 no more is given back than was charged, and a node's failure gives back all"
 I7 = "I7 months of a user neither overlap nor leave a gap"
 I9 = "I9 every step is one that the state machine knows"
 I10 = "I10 one end, if and only if the job is final"
@@ -43,8 +45,8 @@ I31 = "I31 a token ends with the rights it was made under"
 I33 = "I33 an active admin exists once one did"
 COUNTS = "the kept counts are the true counts"
 
-RULES = {I1, I2, I3, I4_SUM, I4_ONCE, I5, I7, I9, I10, I11_CHAIN, I11_LAST, I12_TIMES, I12_STARTED, I13, I16, I17,
-         I23, I31, I33, COUNTS}  # fmt: skip
+RULES = {I1, I2, I3, I4_SUM, I4_ONCE, I5, I5_LOST, I5_REFUND, I7, I9, I10, I11_CHAIN, I11_LAST, I12_TIMES,
+         I12_STARTED, I13, I16, I17, I23, I31, I33, COUNTS}  # fmt: skip
 
 A_MONTH = timedelta(days=31)
 
@@ -141,7 +143,17 @@ BREACHES: dict[str, tuple[set[str], *tuple[str, ...]]] = {
         "UPDATE user_quotas SET used_seconds = used_seconds + 9000 WHERE id = :month",
         "UPDATE quota_entries SET used_delta = used_delta + 9000 WHERE job_id = :completed AND kind = 'SETTLE'",
     ),
-    "charged for a lost run": ({I5}, "UPDATE jobs SET reason = 'LOST' WHERE id = :failed"),
+    "a lost run that was charged too little": (
+        {I5_LOST},
+        "UPDATE jobs SET measured_seconds = 61, reason = 'LOST' WHERE id = :failed",
+    ),
+    "the charge of a failed node": ({I5_REFUND}, "UPDATE jobs SET reason = 'NODE_FAILURE' WHERE id = :failed"),
+    "more given back than was charged": (
+        {I5_REFUND},
+        "UPDATE user_quotas SET used_seconds = used_seconds - 61 WHERE id = :month",
+        "INSERT INTO quota_entries (quota_id, user_id, job_id, kind, used_delta, actor_process) "
+        "SELECT quota_id, user_id, id, 'REFUND', -61, 'test' FROM jobs WHERE id = :completed",
+    ),
     "charged without a run": (
         {I5, I12_STARTED, I12_TIMES},
         DROP_CHECK.format("jobs", "charged_only_if_it_ran"),

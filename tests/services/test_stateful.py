@@ -304,6 +304,9 @@ class History(RuleBasedStateMachine):
         found, view = self.world.run(self.look())
         assert found == []
         model = self.model
+        for job_id, *_, charged, _ in view.jobs or []:
+            if model.jobs[job_id].charged is None:
+                model.learn_what_was_seen(model.jobs[job_id], charged)
         assert {job[0]: tuple(job[1:]) for job in view.jobs or []} == {
             job.id: (job.status, job.reason, job.events, job.charged, job.cancelled_by) for job in model.jobs.values()
         }

@@ -14,6 +14,7 @@ from app.api.v1.jobs import JobId, Search, StatusAlias, Statuses
 from app.domain.errors import DomainError
 from app.domain.job_request import JobFilter
 from app.domain.job_state import JobAction
+from app.domain.quota import seconds_from_hours
 from app.schemas.exports import JOBS
 from app.schemas.jobs import (
     ApproveRequest,
@@ -21,6 +22,7 @@ from app.schemas.jobs import (
     DecisionsRequest,
     JobCounts,
     JobRead,
+    RefundRequest,
     Refusal,
     RejectRequest,
 )
@@ -140,6 +142,22 @@ async def reject(
     return JobRead.of(
         await jobs.reject(connection, admin, job_id, reason=reason, now=now, origin=origin), admin, language
     )
+
+
+@router.post("/{job_id}/refund", responses=problems(401, 403, 404, 409, 422, 503))
+async def refund(
+    job_id: JobId,
+    body: RefundRequest,
+    admin: AdminUser,
+    connection: Transaction,
+    now: Now,
+    origin: RequestOrigin,
+    language: Language,
+) -> JobRead:
+    """Refund what a job that has ended was charged, all of it or a part."""
+    seconds = None if body.gpu_hours is None else seconds_from_hours(body.gpu_hours)
+    row = await jobs.refund(connection, admin, job_id, seconds=seconds, reason=body.reason, now=now, origin=origin)
+    return JobRead.of(row, admin, language)
 
 
 @router.post("/{job_id}/start", responses=problems(401, 403, 404, 409, 422, 503))

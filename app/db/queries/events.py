@@ -30,7 +30,7 @@ _SINCE = text(
                q.created_at
         FROM quota_entries q
         WHERE (q.xid, q.id) > (:xid, :id) AND q.xid < pg_snapshot_xmin(pg_current_snapshot())
-          AND q.kind IN ('LIMIT', 'ADJUST')
+          AND q.kind IN ('LIMIT', 'ADJUST', 'REFUND')
           AND (CAST(:user_id AS bigint) IS NULL OR q.user_id = :user_id)
           AND q.created_at > :oldest
         ORDER BY q.xid, q.id LIMIT :limit

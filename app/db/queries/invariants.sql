@@ -24,7 +24,7 @@ LEFT JOIN (
     SELECT quota_id, sum(charged_seconds) AS charged FROM jobs WHERE finished_at IS NOT NULL GROUP BY quota_id
 ) j ON j.quota_id = q.id
 LEFT JOIN (
-    SELECT quota_id, sum(used_delta) AS adjusted FROM quota_entries WHERE kind = 'ADJUST' GROUP BY quota_id
+    SELECT quota_id, sum(used_delta) AS adjusted FROM quota_entries WHERE kind IN ('ADJUST', 'REFUND') GROUP BY quota_id
 ) a ON a.quota_id = q.id
 WHERE q.used_seconds <> coalesce(j.charged, 0) + coalesce(a.adjusted, 0)
 
@@ -57,10 +57,25 @@ WHERE coalesce(e.reservations, 0) <> 1
 
 UNION ALL
 SELECT 'I5 a charge lies within the reservation, and is nothing where nothing ran', 'job ' || id,
-       format('charged %s of %s, started %s, reason %s', charged_seconds, reserved_seconds, started_at, reason)
+       format('charged %s of %s, started %s', charged_seconds, reserved_seconds, started_at)
 FROM jobs
-WHERE charged_seconds NOT BETWEEN 0 AND reserved_seconds
-   OR (charged_seconds > 0 AND (started_at IS NULL OR reason IN ('NODE_FAILURE', 'LAUNCH_FAILURE', 'LOST')))
+WHERE charged_seconds NOT BETWEEN 0 AND reserved_seconds OR (charged_seconds > 0 AND started_at IS NULL)
+
+UNION ALL
+SELECT 'I5 a lost run pays for the time that its engine had told of', 'job ' || id,
+       format('charged %s of %s for %s s on %s GPUs', charged_seconds, reserved_seconds, measured_seconds, num_gpus)
+FROM jobs
+WHERE reason = 'LOST' AND charged_seconds < least(reserved_seconds, num_gpus * measured_seconds)
+
+UNION ALL
+SELECT 'I5 no more is given back than was charged, and a node''s failure gives back all', 'job ' || j.id,
+       format('charged %s, given back %s, reason %s', j.charged_seconds, coalesce(r.refunded, 0), j.reason)
+FROM jobs j
+LEFT JOIN (
+    SELECT job_id, -sum(used_delta) AS refunded FROM quota_entries WHERE kind = 'REFUND' GROUP BY job_id
+) r ON r.job_id = j.id
+WHERE coalesce(r.refunded, 0) NOT BETWEEN 0 AND j.charged_seconds
+   OR (j.reason = 'NODE_FAILURE' AND coalesce(r.refunded, 0) <> j.charged_seconds)
 
 UNION ALL
 SELECT 'I7 months of a user neither overlap nor leave a gap', 'month ' || id,

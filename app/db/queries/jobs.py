@@ -25,7 +25,9 @@ _COLUMNS = """
     CASE WHEN j.started_at IS NOT NULL THEN (
         SELECT jsonb_agg(jsonb_build_object('node', g.node, 'index', g.gpu_index) ORDER BY g.node, g.gpu_index)
         FROM gpu_allocations a JOIN gpus g ON g.id = a.gpu_id WHERE a.job_id = j.id
-    ) END AS gpus
+    ) END AS gpus,
+    (SELECT coalesce(-sum(e.used_delta), 0)::bigint FROM quota_entries e WHERE e.job_id = j.id AND e.kind = 'REFUND')
+        AS refunded_seconds
 """
 _OUTLINE = """
     j.id, j.name, j.status, j.reason, j.gpu_type, j.num_gpus, j.time_limit_seconds, j.reserved_seconds,
@@ -69,7 +71,7 @@ _SUBMIT = text(
         INSERT INTO idempotency_keys (user_id, key, body_sha256, job_id, created_at)
         SELECT user_id, :key, :body_sha256, id, :now FROM job WHERE CAST(:key AS text) IS NOT NULL
     )
-    SELECT job.*, CAST(NULL AS jsonb) AS gpus, CAST(NULL AS text) AS decider_full_name,
+    SELECT job.*, CAST(NULL AS jsonb) AS gpus, 0 AS refunded_seconds, CAST(NULL AS text) AS decider_full_name,
            CAST(NULL AS text) AS decider_email
     FROM job
     """
@@ -108,7 +110,7 @@ _TRANSITION = text(
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             job_id bigint, from_status text, to_status text, run_id uuid, executor text, reason text, note text,
             started_at timestamptz, ended_at timestamptz, error_message text, exit_code int, exit_signal int,
-            charged_seconds bigint)
+            charged_seconds bigint, refunded_seconds bigint)
     ), lease AS (
         SELECT 1 FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE
     ), locked AS (
@@ -142,7 +144,8 @@ _TRANSITION = text(
         WHERE j.id = m.job_id AND j.status = m.from_status
           AND (j.run_id IS NULL OR m.run_id IS NULL OR j.run_id = m.run_id)
         RETURNING j.id, j.user_id, j.quota_id, j.event_seq, m.from_status, j.status, j.reason, m.note,
-                  j.reserved_seconds, j.charged_seconds, j.started_at, j.finished_at, m.run_id
+                  j.reserved_seconds, j.charged_seconds, coalesce(m.refunded_seconds, 0) AS refunded_seconds,
+                  j.started_at, j.finished_at, m.run_id
     ), months AS (
         SELECT q.id FROM user_quotas q
         WHERE q.id IN (SELECT quota_id FROM changed WHERE finished_at IS NOT NULL) ORDER BY q.id FOR NO KEY UPDATE
@@ -151,7 +154,8 @@ _TRANSITION = text(
         SET reserved_seconds = q.reserved_seconds - s.reserved, used_seconds = q.used_seconds + s.charged,
             updated_at = :now
         FROM (
-            SELECT quota_id, sum(reserved_seconds)::bigint AS reserved, sum(charged_seconds)::bigint AS charged
+            SELECT quota_id, sum(reserved_seconds)::bigint AS reserved,
+                   sum(charged_seconds - refunded_seconds)::bigint AS charged
             FROM changed WHERE finished_at IS NOT NULL GROUP BY quota_id
         ) s
         WHERE q.id = s.quota_id AND (SELECT count(*) FROM months) >= 0
@@ -179,9 +183,12 @@ _TRANSITION = text(
     ), entries AS (
         INSERT INTO quota_entries
             (quota_id, user_id, job_id, kind, reserved_delta, used_delta, actor_user_id, actor_process, created_at)
-        SELECT quota_id, user_id, id, CASE WHEN started_at IS NULL THEN 'RELEASE' ELSE 'SETTLE' END,
-               -reserved_seconds, charged_seconds, :actor_user_id, :actor_process, :now
-        FROM changed WHERE finished_at IS NOT NULL
+        SELECT quota_id, user_id, id, kind, reserved_delta, used_delta, :actor_user_id, :actor_process, :now
+        FROM changed, LATERAL (VALUES
+            (CASE WHEN started_at IS NULL THEN 'RELEASE' ELSE 'SETTLE' END, -reserved_seconds, charged_seconds),
+            ('REFUND', 0, -refunded_seconds)
+        ) AS entry (kind, reserved_delta, used_delta)
+        WHERE finished_at IS NOT NULL AND (kind <> 'REFUND' OR refunded_seconds > 0)
     ), events AS (
         INSERT INTO job_events
             (job_id, user_id, seq, from_status, to_status, reason, note, actor_user_id, actor_process, created_at)
@@ -261,6 +268,7 @@ class Move:
     exit_code: int | None = None
     exit_signal: int | None = None
     charged_seconds: int | None = None
+    refunded_seconds: int | None = None
 
 
 async def submit(

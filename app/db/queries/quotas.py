@@ -67,6 +67,20 @@ _ADJUST = text(
     SELECT id FROM changed
     """
 ).bindparams(bindparam("delta", type_=BigInteger))
+_REFUND = text(
+    """
+    WITH changed AS (
+        UPDATE user_quotas SET used_seconds = used_seconds - :seconds, updated_at = :now
+        WHERE id = :quota_id AND used_seconds >= :seconds
+        RETURNING id, user_id
+    ), entry AS (
+        INSERT INTO quota_entries
+            (quota_id, user_id, job_id, kind, used_delta, note, actor_user_id, actor_process, created_at)
+        SELECT id, user_id, :job_id, 'REFUND', -:seconds, :note, :actor_user_id, :actor_process, :now FROM changed
+    )
+    SELECT id FROM changed
+    """
+).bindparams(bindparam("seconds", type_=BigInteger))
 _MOVE = text(
     """
     WITH months AS (
@@ -155,6 +169,14 @@ async def adjust(
     """Correct the used GPU-seconds of the current month. False: the result would leave `[0, limit - reserved]`."""
     parameters = {"user_id": user_id, "delta": delta_seconds, "note": note, "now": now} | _actor(actor)
     return (await connection.execute(_ADJUST, parameters)).one_or_none() is not None
+
+
+async def refund(
+    connection: AsyncConnection, *, quota_id: int, job_id: int, seconds: int, note: str, actor: Actor, now: datetime
+) -> bool:
+    """Give back used GPU-seconds of a job, in the month that it was charged to. False: fewer are used there."""
+    parameters = {"quota_id": quota_id, "job_id": job_id, "seconds": seconds, "note": note, "now": now} | _actor(actor)
+    return (await connection.execute(_REFUND, parameters)).one_or_none() is not None
 
 
 async def move_reservation(

@@ -16,7 +16,7 @@ _HELD = "EXISTS (SELECT FROM lease)"
 _RUN = """
     j.id, j.user_id, j.run_id, j.executor, j.name, j.gpu_type, j.num_gpus, j.time_limit_seconds, j.reserved_seconds,
     j.command, j.data_location, j.status, j.started_at, j.dispatched_at, j.launched_at, j.finished_at, j.unknown_since,
-    j.cancel_requested_at, j.cancel_requested_by, j.cancel_reason, owner.email AS owner_email,
+    j.cancel_requested_at, j.cancel_requested_by, j.cancel_reason, j.measured_seconds, owner.email AS owner_email,
     (SELECT jsonb_agg(jsonb_build_array(g.node, g.gpu_index, g.uuid) ORDER BY g.node, g.gpu_index)
      FROM gpu_allocations a JOIN gpus g ON g.id = a.gpu_id WHERE a.job_id = j.id) AS slots
 """
@@ -60,10 +60,10 @@ _REPORT = text(
     UPDATE jobs j SET progress = greatest(j.progress, r.progress), queue_reason = r.queue_reason,
                       expected_start_at = r.expected_start_at, placement = coalesce(r.placement, j.placement),
                       engine_job_id = coalesce(r.engine_job_id, j.engine_job_id), unknown_since = NULL,
-                      updated_at = :now
+                      measured_seconds = greatest(j.measured_seconds, r.measured_seconds), updated_at = :now
     FROM jsonb_to_recordset(CAST(:reports AS jsonb))
          AS r (run_id uuid, progress float8, queue_reason text, expected_start_at timestamptz, placement text,
-               engine_job_id text)
+               engine_job_id text, measured_seconds bigint)
     WHERE j.run_id = r.run_id AND j.finished_at IS NULL AND {_HELD}
     """
 )
@@ -163,7 +163,8 @@ async def note_reports(
 ) -> None:
     """Keep what engines say of runs that are not settled; the keys are the columns of `_REPORT`.
 
-    Progress only grows, whatever the clock of the next dispatcher says: readers have been shown the log up to there.
+    Progress and the measured time only grow, whatever the clock of the next dispatcher says: readers have been shown
+    the log up to there, and the time was held.
     """
     await connection.execute(_REPORT, {"reports": json.dumps(reports), "term": term, "now": now})
 

@@ -48,18 +48,21 @@ def end_by_evidence(evidence: Mapping[str, Any], started: Started | None) -> Obs
 
 
 def end_by_verdict(verdict: Mapping[str, Any], started: Started | None) -> Observation:
-    """Ends that nobody is charged for."""
+    """A run without a wrapper held its GPUs until now if anything of it was alive; if not, polls have told how long."""
     if (never_began := verdict.get("never_began")) is not None:
         reason, message = EndReason.LAUNCH_FAILURE, never_began
     elif verdict.get("node_failed"):
         reason, message = EndReason.NODE_FAILURE, MACHINE_RESTARTED
     else:
         reason, message = EndReason.LOST, LOST if verdict["gone"] else NOT_GONE
+    at = _moment(verdict["at"])
+    held = at - started.at if started is not None and verdict.get("was_alive") else timedelta(0)
     return Observation(
         RunState.ENDED,
+        max(timedelta(0), held),
         started_at=None if started is None else started.at,
         reason=reason,
-        ended_at=_moment(verdict["at"]),
+        ended_at=at,
         message=message,
     )
 

@@ -286,8 +286,9 @@ class LocalExecutor:
     def _kill_and_write_verdict(self, directory: RunDirectory) -> None:
         started = directory.started()
         node_failed = started is not None and started.boot_id != processes.boot_id()
+        alive = not node_failed and bool(processes.leftovers(directory.path))
         gone = node_failed or processes.kill_leftovers(directory.path, patience_seconds=KILL_PATIENCE_SECONDS)
-        directory.write_verdict({"gone": gone, "at": time.time(), "node_failed": node_failed})
+        directory.write_verdict({"gone": gone, "at": time.time(), "node_failed": node_failed, "was_alive": alive})
         log.warning("a run lost its wrapper", run=directory.path.name, node_failed=node_failed, gone=gone)
 
     def _in_background(self, run_id: UUID, work: Callable[[], None]) -> None:

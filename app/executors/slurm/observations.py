@@ -20,8 +20,13 @@ _REASONS = {
     "LAUNCH_FAILED": EndReason.LAUNCH_FAILURE,
     "RECONFIG_FAIL": EndReason.LAUNCH_FAILURE,
 }
+_NEVER_RUN = frozenset({"LAUNCH_FAILED", "RECONFIG_FAIL"})
+"""Slurm itself says that the command was not run."""
+
 _OUTPUT_COULD_NOT_BE_OPENED = 53
-"""slurmstepd tells by this signal, which it never sent, that it could not set up the job's files."""
+"""slurmstepd tells by this signal, which it never sent, that it could not set up the job's files. It finds out at once;
+a command that has run for longer may have ended itself so."""
+_LONGEST_SETUP = timedelta(seconds=10)
 _MESSAGES = {
     "NODE_FAIL": "A node of the run failed.",
     "BOOT_FAIL": "A node of the run could not be booted.",
@@ -77,10 +82,10 @@ def observe_end(
     """How a run ended. Who cancelled it is told where it was none of us (`own_uids`)."""
     state = next(iter(job.states & _REASONS.keys()))
     reason, message = _REASONS[state], _MESSAGES.get(state)
-    if job.never_began:
+    if job.never_began or state in _NEVER_RUN:
         elapsed = timedelta(0)
     if state == "FAILED":
-        reason, message = _failure(job)
+        reason, message = _failure(job, elapsed)
     elif state == "CANCELLED" and job.cancelled_by_uid is not None and job.cancelled_by_uid not in own_uids:
         message = f"Cancelled in Slurm by {_login(job.cancelled_by_uid)}."
     status_tells = reason not in {EndReason.NODE_FAILURE, EndReason.LAUNCH_FAILURE}
@@ -99,10 +104,10 @@ def observe_end(
     )
 
 
-def _failure(job: SlurmJob) -> tuple[EndReason, str | None]:
+def _failure(job: SlurmJob, elapsed: timedelta) -> tuple[EndReason, str | None]:
     if job.never_began:
         return EndReason.LAUNCH_FAILURE, f"Slurm could not start the run: {job.reason or 'it gives no reason'}."
-    if job.exit.signal == _OUTPUT_COULD_NOT_BE_OPENED:
+    if job.exit.signal == _OUTPUT_COULD_NOT_BE_OPENED and elapsed <= _LONGEST_SETUP:
         where = f" on {job.placement}" if job.placement else ""
         return EndReason.LAUNCH_FAILURE, f"Slurm could not open the log{where}; is SLURM_LOG_DIR shared with all nodes?"
     if job.exit.signal:

@@ -56,6 +56,7 @@ def job_fields(moment: Show) -> Sequence[Column]:
         Column("Done", "progress", percent),
         Column("Reserved", "reserved_gpu_hours", gpu_hours),
         Column("Charged", "charged_gpu_hours", gpu_hours),
+        Column("Refunded", "refunded_gpu_hours", lambda hours: gpu_hours(hours or None)),
         Column("Sensitive", "is_sensitive"),
         Column("Data", "data_location"),
         Column("Justification", "justification"),

@@ -20,7 +20,7 @@ const SUGGESTED_PEOPLE = 10;
 const WHO = "\uE000";
 const TARGET = "\uE001";
 /** Said with the sentence, or not worth saying. */
-const SAID = ["email", "name", "reason", "note", "from", "to"];
+const SAID = ["email", "name", "reason", "note", "from", "to", "refunded_seconds"];
 const NAMED_DETAILS = [
   "limit_seconds",
   "delta_seconds",
@@ -192,10 +192,17 @@ function sentence(entry) {
 }
 
 /** @param {Entry["details"]} details */
-function amounts({ limit_seconds: limit, delta_seconds: delta, window_seconds: window, count }) {
+function amounts({
+  limit_seconds: limit,
+  delta_seconds: delta,
+  refunded_seconds: refunded,
+  window_seconds: window,
+  count,
+}) {
   return {
     limit: hours(Number(limit ?? 0) / SECONDS_PER_HOUR),
     delta: delta === undefined ? "" : language.signedNumber(Number(delta) / SECONDS_PER_HOUR),
+    refunded: hours(Number(refunded ?? 0) / SECONDS_PER_HOUR),
     count: Number(count ?? Math.round(Number(window ?? 0) / 60)),
   };
 }

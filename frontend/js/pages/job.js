@@ -198,6 +198,11 @@ function drawHeadline(job) {
   render(
     html`${actionButtons(job, reload)}
       ${
+        signedIn()?.is_admin && job.charged_gpu_hours > job.refunded_gpu_hours
+          ? html`<button type="button" class="button" @click=${() => refund(job)}>${t("job.refund")}</button>`
+          : nothing
+      }
+      ${
         isFinal()
           ? html`<a class="button ${job.status === "COMPLETED" ? "" : "button-primary"}" href=${pageUrl(`index.html?again=${job.id}`)}>
             ${icon("arrow-repeat")}${t(job.status === "COMPLETED" ? "job.again" : "job.again_with_changes")}
@@ -206,6 +211,12 @@ function drawHeadline(job) {
       }`,
     place("#actions"),
   );
+}
+
+/** @param {Job} job */
+async function refund(job) {
+  const { askForRefund } = await import("../lib/refund.js");
+  if (await askForRefund(job)) await reload();
 }
 
 /** What it waits for, how far it is, or how it ended. */
@@ -287,7 +298,7 @@ function drawFacts(job) {
       ${job.started_at ? fact(t("job.started"), fullTime(job.started_at)) : nothing}
       ${job.finished_at ? fact(t("job.finished"), fullTime(job.finished_at)) : nothing}
       ${job.started_at && job.finished_at ? fact(t("job.ran_for"), duration(runSeconds(job))) : nothing}
-      ${job.finished_at ? fact(t("job.charged"), hours(job.charged_gpu_hours)) : nothing}
+      ${job.finished_at ? price(job) : nothing}
       ${job.executor ? fact(t("job.executor"), engineName(job.executor)) : nothing}
       ${job.engine_job_id ? fact(t("job.engine_job_id"), copyable(job.engine_job_id)) : nothing}
       ${job.error_message && job.status !== "FAILED" ? fact(t("job.error_message"), html`<span dir="auto">${job.error_message}</span>`) : nothing}
@@ -295,6 +306,12 @@ function drawFacts(job) {
     </dl>`,
     place("#got-facts"),
   );
+}
+
+/** @param {Job} job */
+function price({ charged_gpu_hours: charged, refunded_gpu_hours: refunded }) {
+  return html`${fact(t("job.charged"), hours(charged))}
+    ${refunded > 0 ? fact(t("job.refunded"), hours(refunded)) : nothing}`;
 }
 
 /**

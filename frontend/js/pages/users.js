@@ -1,8 +1,9 @@
 // All accounts; and one of them with its rights, its quota and the ledger of it. Which one stands in the address.
-import { call, download, get, getFirst, getPage, newestOf, Problem, signedIn } from "../lib/api.js";
-import { ask, field } from "../lib/form.js";
+import { call, download, get, getFirst, getPage, newestOf, signedIn } from "../lib/api.js";
+import { ask } from "../lib/form.js";
+import { hoursField, reasonField, sayAt } from "../lib/hours.js";
 import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
-import { ago, agoTime, date, hours, number, parseNumber, personName, t, typedNumber } from "../lib/i18n.js";
+import { ago, agoTime, date, hours, number, parseNumber, personName, t } from "../lib/i18n.js";
 import { ACTIVE, FINISHED, getStandings, historyOf, quotaBar } from "../lib/jobs.js";
 import { ledgerTable } from "../lib/ledger.js";
 import { reloadOn } from "../lib/live.js";
@@ -484,32 +485,6 @@ async function correct(user, quota) {
 }
 
 /**
- * @param {string} name
- * @param {string} label
- * @param {Content} hint
- * @param {number} [value]
- */
-function hoursField(name, label, hint, value) {
-  return field({
-    id: name,
-    label,
-    hint,
-    control: html`<input class="form-control" id=${name} name=${name} inputmode="decimal" autocomplete="off" dir="ltr" required
-      value=${value === undefined ? "" : typedNumber(value)} aria-describedby="${name}-hint ${name}-error">`,
-  });
-}
-
-function reasonField() {
-  return field({
-    id: "reason",
-    label: t("users.reason"),
-    hint: t("users.reason_hint"),
-    control: html`<textarea class="form-control" id="reason" name="reason" rows="2" maxlength="2000" dir="auto" required
-      aria-describedby="reason-hint reason-error"></textarea>`,
-  });
-}
-
-/**
  * @param {string} value
  * @param {string} label
  * @param {boolean} isChosen
@@ -519,20 +494,6 @@ function choice(value, label, isChosen) {
     <input class="form-check-input" type="radio" name="direction" id="direction-${value}" value=${value} ?checked=${isChosen}>
     <label class="form-check-label" for="direction-${value}">${label}</label>
   </div>`;
-}
-
-/**
- * A refusal that names no field, though it is about one: it is said there.
- * @param {string} name
- * @param {string} code
- * @returns {(error: unknown) => never}
- */
-function sayAt(name, code) {
-  return (error) => {
-    if (error instanceof Problem && error.code === code)
-      error.errors = [{ pointer: `/${name}`, message: error.detail }];
-    throw error;
-  };
 }
 
 async function loadOlder() {

@@ -197,6 +197,9 @@ async def test_a_wrapper_that_is_killed_takes_its_run_along(executor: LocalExecu
     ended = await end_of(executor, spec.run_id)
 
     assert (ended.reason, ended.exit_code, ended.signal) == (EndReason.LOST, None, None)
+    assert ended.started_at is not None
+    assert ended.ended_at is not None
+    assert ended.elapsed == ended.ended_at - ended.started_at > timedelta(0), "what it left has held the GPU until now"
     assert processes_of(spec.run_id) == set()
     assert list(await executor.proved_gone([spec.run_id])) == [spec.run_id]
     assert await end_of(make_executor(runs), spec.run_id) == ended

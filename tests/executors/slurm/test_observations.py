@@ -89,6 +89,15 @@ def test_the_controller_and_the_accounts_tell_the_same_ends(
         assert (seen.exit_code, seen.signal) == (exit_code, signal)
 
 
+def test_a_job_that_has_run_and_ends_itself_by_slurms_own_signal_is_no_failed_launch() -> None:
+    """slurmstepd finds out at once that it cannot open the log."""
+    job = SlurmJob(RUNS, "7", frozenset({"FAILED"}), started_at=START, placement="n1", exit=ExitStatus(signal=53))
+
+    seen = end(job, elapsed=timedelta(hours=3))
+
+    assert (seen.reason, seen.signal, seen.elapsed) == (EndReason.SIGNALLED, 53, timedelta(hours=3))
+
+
 def test_a_log_that_cannot_be_opened_is_told_with_the_node() -> None:
     message = end(accounted(NO_LOG)).message
 
@@ -110,6 +119,15 @@ def test_states_have_their_reasons(state: str, reason: EndReason) -> None:
 
     assert seen.reason is reason
     assert reason is not EndReason.NODE_FAILURE or (seen.exit_code is None and seen.message)
+
+
+@pytest.mark.parametrize("state", ["LAUNCH_FAILED", "RECONFIG_FAIL"])
+def test_a_script_that_slurm_says_it_has_not_run_took_no_time(state: str) -> None:
+    job = SlurmJob(RUNS, "7", frozenset({state}), started_at=START, placement="n1", exit=ExitStatus(exit_code=1))
+
+    seen = end(job, elapsed=timedelta(minutes=3))
+
+    assert (seen.reason, seen.elapsed) == (EndReason.LAUNCH_FAILURE, timedelta(0))
 
 
 def test_a_run_that_was_cancelled_while_it_waited_took_no_time() -> None:

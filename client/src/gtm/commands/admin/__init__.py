@@ -11,6 +11,7 @@ DECIDE = """
       gtm admin approve 42 43 --note "good luck"
       gtm admin reject 44 --reason "use the T4s for tests"
       gtm admin start 42 43
+      gtm admin refund 42 --reason "the disk of node1 was full"
     """
 PEOPLE = """
     Examples:
@@ -32,7 +33,7 @@ USAGE = """
     """
 
 for examples, functions in {
-    DECIDE: (decisions.requests, decisions.approve, decisions.reject, decisions.start),
+    DECIDE: (decisions.requests, decisions.approve, decisions.reject, decisions.start, decisions.refund),
     PEOPLE: (people.users, people.quota, people.activate, people.deactivate, people.promote, people.demote),
     FLEET: (fleet.drain, fleet.resume),
     USAGE: (usage.usage,),

@@ -8,7 +8,7 @@ import typer
 from gtm.context import Session
 from gtm.durations import format_hours
 from gtm.errors import CommandError, UsageError, exit_code_of
-from gtm.jobview import STATUS_COLORS, Show, gpus
+from gtm.jobview import STATUS_COLORS, Show, gpu_hours, gpus
 from gtm.lists import LimitOption, first_rows
 from gtm.output import Column, value_at
 from gtm.several import tell
@@ -63,6 +63,26 @@ def reject(
 def start(session: Session, job_ids: JobArguments) -> None:
     """Run APPROVED jobs now. Where the engine has a queue of its own, they enter it."""
     _decide(session, job_ids, "start", None, then={"RUNNING": "gtm wait", "APPROVED": "gtm wait"})
+
+
+def refund(
+    session: Session,
+    job_id: Annotated[int, typer.Argument(metavar="JOB", help="The id of a job that has ended.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: it stands in the ledger.")],
+    hours: Annotated[
+        float | None, typer.Option(metavar="HOURS", min=0, help="So many GPU-hours; all of the charge without it.")
+    ] = None,
+) -> None:
+    """Refund what a job was charged, all of it or a part."""
+    if not reason.strip():
+        raise UsageError("A refund needs its reason.", hint='--reason "…"')
+    job = session.service.post(f"/admin/jobs/{job_id}/refund", {"gpu_hours": hours, "reason": reason})
+    tell(session, [job], _refunded, then=lambda _: f"gtm admin quota {job['owner']['email']} --entries")
+
+
+def _refunded(job: Mapping[str, Any]) -> str:
+    charged, refunded = gpu_hours(job["charged_gpu_hours"]), gpu_hours(job["refunded_gpu_hours"])
+    return f"Job {job['id']} was charged {charged}, of which {refunded} are refunded."
 
 
 def _statuses(wanted: str | None) -> list[str]:
