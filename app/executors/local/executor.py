@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from signal import SIGTERM
+from datetime import UTC, datetime, timedelta
+from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import TypeVar
 from uuid import UUID
 
@@ -40,7 +40,7 @@ from app.executors.local.ends import end_by_evidence, end_by_verdict
 from app.executors.local.launch import WrapperBroken, launch_wrapper
 from app.executors.local.log import read as read_log
 from app.executors.local.retention import delete_old_runs
-from app.executors.local.run_directory import RunDirectory
+from app.executors.local.run_directory import RunDirectory, Started
 from app.executors.local.spec import LocalOptions, describe, slots_in
 
 POLL_INTERVAL = timedelta(seconds=0.5)
@@ -50,9 +50,15 @@ POLLS_PER_SECOND = 400
 STARTING_INTERVAL = timedelta(milliseconds=50)
 RELAUNCH_AFTER = timedelta(seconds=5)
 KILL_PATIENCE_SECONDS = 10.0
+OBEDIENCE_PATIENCE = timedelta(seconds=5)
+"""How long after a run should be over its wrapper is reminded."""
+REMINDED_PATIENCE_SECONDS = 25.0
+"""How long after that it is killed: longer than a wrapper needs that kills what it should."""
 RETENTION_INTERVAL_SECONDS = 3600.0
 DRIVER_PATIENCE_SECONDS = 10.0
 DRIVER_IS_SILENT = "The driver does not answer."
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 T = TypeVar("T")
 
@@ -61,11 +67,14 @@ log = structlog.get_logger("local")
 
 @dataclass(slots=True)
 class _Running:
-    """A run under way, and when its next sample is due (by the clock of the process)."""
+    """A run under way, when its next sample is due (by the clock of the process), and when it has to be over."""
 
     slots: Sequence[GpuSlot]
     started_at: datetime
+    ends_before: datetime
     sample_due_at: float = 0.0
+    reminded_at: float | None = None
+    """Of its end, by the clock of the process."""
 
 
 class LocalExecutor:
@@ -216,14 +225,18 @@ class LocalExecutor:
             return observation
         has_begun = directory.has_begun()  # asked before the lock: a wrapper that comes in between is not a dead one
         if directory.is_held():
-            started = self._started(run_id, directory)
-            return self._is_starting() if started is None else self._is_running(run_id, started)
+            run = self._run_under_way(run_id, directory)
+            if run is None:
+                return self._is_starting()
+            self._see_to_its_end(run_id, run, directory)
+            return self._is_running(run_id, run.started_at)
         # Whatever its wrapper had to say before it let go of the lock is there by now.
         if (observation := self._end_of(directory)) is not None:
             return observation
         if has_begun:
             self._bury(run_id)
-            return self._is_running(run_id, self._started(run_id, directory))
+            run = self._run_under_way(run_id, directory)
+            return self._is_running(run_id, None if run is None else run.started_at)
         return self._not_begun(run_id, directory)
 
     def _end_of(self, directory: RunDirectory) -> Observation | None:
@@ -239,15 +252,43 @@ class LocalExecutor:
             self._bury(UUID(directory.path.name))
         return None
 
-    def _started(self, run_id: UUID, directory: RunDirectory) -> datetime | None:
+    def _run_under_way(self, run_id: UUID, directory: RunDirectory) -> _Running | None:
         if (known := self._running.get(run_id)) is not None:
-            return known.started_at
+            return known
         started = directory.started()
         if started is None:
             return None
-        described = directory.spec()
-        self._running[run_id] = _Running(() if described is None else slots_in(described), started.at)
-        return started.at
+        run = _Running((), started.at, ends_before=NEVER)
+        if (described := directory.spec()) is not None:
+            longest = timedelta(seconds=described["time_limit_seconds"] + described["kill_grace_seconds"])
+            run = _Running(slots_in(described), started.at, ends_before=started.at + longest)
+        self._running[run_id] = run
+        return run
+
+    def _see_to_its_end(self, run_id: UUID, run: _Running, directory: RunDirectory) -> None:
+        """A wrapper that is frozen or hangs keeps neither a limit nor a stop: it is reminded, and in the end killed.
+
+        One that has nothing left to end waits for the disk, and is left alone.
+        """
+        ends_before = min(run.ends_before, directory.stopped_before() or NEVER)
+        started = directory.started()
+        if started is None or self._clock() < ends_before + OBEDIENCE_PATIENCE:
+            return
+        if run.reminded_at is None:
+            run.reminded_at = time.monotonic()
+            log.warning("a run should be over, and its wrapper is reminded", run=directory.path.name)
+            if directory.stopped_before() is not None:
+                directory.ask_to_stop(timedelta(0), again=True)
+            for number in (SIGCONT, SIGTERM):
+                processes.signal_process(started.pid, started.start_ticks, started.boot_id, number)
+        elif time.monotonic() - run.reminded_at >= REMINDED_PATIENCE_SECONDS:
+            self._in_background(run_id, lambda: self._kill_wrapper(directory, started))
+
+    def _kill_wrapper(self, directory: RunDirectory, started: Started) -> None:
+        if processes.leftovers(directory.path):
+            log.error("a run should be over, and its wrapper is killed", run=directory.path.name)
+            processes.signal_process(started.pid, started.start_ticks, started.boot_id, SIGKILL)
+            processes.kill_leftovers(directory.path, patience_seconds=KILL_PATIENCE_SECONDS)
 
     def _is_starting(self) -> Observation:
         return Observation(RunState.STARTING, unchanged_until=self._clock() + STARTING_INTERVAL)

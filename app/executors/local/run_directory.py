@@ -114,18 +114,24 @@ class RunDirectory:
     def is_over(self) -> bool:
         return (self.path / "evidence.json").exists() or (self.path / "verdict.json").exists()
 
-    def ask_to_stop(self, grace: timedelta) -> None:
-        """Leave the wish where every wrapper of this run finds it. A wish that is there already stays as it is.
+    def ask_to_stop(self, grace: timedelta, *, again: bool = False) -> None:
+        """Leave the wish where every wrapper of this run finds it. One that is there already stays, unless `again`.
 
         On a full disk there may be room for no more than a name, which is a wish as well, for the grace of `spec.json`.
         """
         try:
-            self._write("stop", {"grace_seconds": grace.total_seconds()}, unless_there=True)
+            self._write("stop", {"grace_seconds": grace.total_seconds()}, unless_there=not again)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.is_described():
                 raise
             with suppress(FileExistsError):
                 (self.path / "stop").hardlink_to(self.path / "spec.json")
+
+    def stopped_before(self) -> datetime | None:
+        """When the run should be over because somebody asked for it; None: nobody did, or without a grace."""
+        asked_at = self.written_at("stop")
+        grace = (self._read("stop") or {}).get("grace_seconds") if asked_at is not None else None
+        return None if asked_at is None or grace is None else asked_at + timedelta(seconds=grace)
 
     def is_held(self) -> bool:
         """Whether the run's wrapper lives: it holds the lock as long as it does."""

@@ -319,8 +319,8 @@ class Run:
                     return
             elif (grace := self._wish_to_stop()) is not None:
                 self._ask_to_end("stop", now + grace)
-            elif now >= self._started_at + self._spec.time_limit:
-                self._ask_to_end("time_limit", now + self._spec.kill_grace)
+            elif now >= (limit := self._started_at + self._spec.time_limit):
+                self._ask_to_end("time_limit", limit + self._spec.kill_grace)  # also where we come late to it
 
     def _seconds_to_wait(self) -> float:
         due_at = min(self._kill_at, self._started_at + self._spec.time_limit if self._stopped is None else float("inf"))

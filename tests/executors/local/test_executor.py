@@ -19,14 +19,14 @@ from app.core.clock import system_clock
 from app.core.config import ConfigurationError
 from app.domain.execution import EndReason, JobSpec, LaunchError, LogUnavailable, Observation, RunState
 from app.executors.local import executor as local_executor
-from app.executors.local import samples, wrapper
+from app.executors.local import processes, samples, wrapper
 from app.executors.local.account import check_bubblewrap
 from app.executors.local.ends import MACHINE_RESTARTED
 from app.executors.local.executor import LocalExecutor
 from app.executors.local.inventory import open_devices
 from app.executors.local.launch import launch_wrapper
 from app.executors.local.processes import processes_of
-from app.executors.local.run_directory import RunDirectory
+from app.executors.local.run_directory import RunDirectory, Started
 from app.executors.local.spec import LocalOptions
 from tests.executors.engines import make_spec
 from tests.executors.local.runs import end_all, other_user, runs_directory
@@ -203,6 +203,45 @@ async def test_a_wrapper_that_is_killed_takes_its_run_along(executor: LocalExecu
     assert processes_of(spec.run_id) == set()
     assert list(await executor.proved_gone([spec.run_id])) == [spec.run_id]
     assert await end_of(make_executor(runs), spec.run_id) == ended
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_run_ends_at_its_limit_or_by_a_stop_although_its_wrapper_is_frozen(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, *, stopped: bool
+) -> None:
+    monkeypatch.setattr(local_executor, "OBEDIENCE_PATIENCE", timedelta(0))
+    limit = timedelta(hours=1) if stopped else timedelta(seconds=1)
+    spec = spec_of("trap '' TERM; echo begun; while :; do sleep 600; done", time_limit=limit)
+    impatient = make_executor(runs, kill_grace=timedelta(0))
+    await begun(impatient, spec)
+    os.kill(wrapper_of(runs, spec).pid, signal.SIGSTOP)
+    if stopped:
+        await impatient.stop(spec.run_id, timedelta(0))
+
+    ended = await end_of(impatient, spec.run_id)
+
+    assert ended.reason is (EndReason.SIGNALLED if stopped else EndReason.TIME_LIMIT)
+    assert processes_of(spec.run_id) == set()
+
+
+async def test_a_wrapper_that_nothing_brings_to_act_is_killed_with_its_run(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control group that is frozen does not go on by a signal."""
+    monkeypatch.setattr(local_executor, "OBEDIENCE_PATIENCE", timedelta(0))
+    monkeypatch.setattr(local_executor, "REMINDED_PATIENCE_SECONDS", 0)
+    spec = spec_of("echo begun; sleep 600", time_limit=timedelta(seconds=1))
+    impatient = make_executor(runs, kill_grace=timedelta(0))
+    await begun(impatient, spec)
+    os.kill(wrapper_of(runs, spec).pid, signal.SIGSTOP)
+    send = processes.signal_process
+    monkeypatch.setattr(processes, "signal_process", lambda *of: of[-1] is signal.SIGKILL and send(*of))
+
+    ended = await end_of(impatient, spec.run_id)
+
+    assert ended.reason is EndReason.LOST
+    assert processes_of(spec.run_id) == set()
+    assert ended.elapsed < timedelta(seconds=60)
 
 
 async def test_a_run_that_is_taken_in_the_moment_in_which_it_is_looked_at_is_not_lost(
@@ -470,10 +509,14 @@ def names_in(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-def kill_wrapper(runs: Path, spec: JobSpec) -> None:
+def wrapper_of(runs: Path, spec: JobSpec) -> Started:
     started = RunDirectory(runs / str(spec.run_id)).started()
     assert started is not None
-    os.kill(started.pid, signal.SIGKILL)
+    return started
+
+
+def kill_wrapper(runs: Path, spec: JobSpec) -> None:
+    os.kill(wrapper_of(runs, spec).pid, signal.SIGKILL)
 
 
 async def begun(executor: LocalExecutor, spec: JobSpec) -> Observation:
