@@ -1,30 +1,41 @@
 """Prometheus metrics: what this process measured of itself, and what the database knows at the moment of the scrape."""
 
 from collections.abc import Iterable, Sequence
+from secrets import compare_digest
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.deps import Now, State
+from app.api.errors import problems
 from app.db.queries import metrics as queries
 from app.db.queries.metrics import Measure
+from app.domain.errors import NotAuthenticated
 from app.domain.job_state import JobStatus
 
 router = APIRouter(tags=["operations"])
+Authorization = Annotated[str | None, Header(include_in_schema=False)]
 log = structlog.get_logger("api")
 
 
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"example": 'gtm_jobs{status="RUNNING"} 3.0\n'}}}},
+    responses={200: {"content": {"text/plain": {"example": 'gtm_jobs{status="RUNNING"} 3.0\n'}}}, **problems(401)},
 )
-async def metrics(state: State, now: Now) -> Response:
-    """Prometheus text. With the database away, `gtm_database_up` is 0 and only this process's own numbers follow."""
+async def metrics(state: State, now: Now, authorization: Authorization = None) -> Response:
+    """Prometheus text, for whoever knows `METRICS_TOKEN` where one is set.
+
+    With the database away, `gtm_database_up` is 0 and only this process's own numbers follow.
+    """
+    expected = state.settings.metrics_token
+    if expected is not None and not _is_bearer_of(expected.get_secret_value(), authorization):
+        raise NotAuthenticated
     measures: Sequence[Measure] | None = None
     try:
         async with state.database.autocommit() as connection:
@@ -34,6 +45,10 @@ async def metrics(state: State, now: Now) -> Response:
     of_database = CollectorRegistry()
     of_database.register(DatabaseMetrics(measures))
     return Response(generate_latest(of_database) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+def _is_bearer_of(token: str, authorization: str | None) -> bool:
+    return compare_digest((authorization or "").encode(), f"Bearer {token}".encode())
 
 
 class DatabaseMetrics(Collector):

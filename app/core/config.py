@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     allow_local_email: bool = False
     login_failure_limit: Annotated[int, Field(ge=1)] = 10
     login_failure_window_seconds: Annotated[int, Field(ge=1)] = 300
+    metrics_token: Annotated[SecretStr, Field(min_length=16)] | None = None
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_commas)] = ()
 
     default_monthly_gpu_hours: Annotated[float, Field(ge=0, le=1_000_000)] = 100

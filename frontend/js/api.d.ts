@@ -1102,8 +1102,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Prometheus text. With the database away, `gtm_database_up` is 0 and only this process's own numbers follow
-         * @description Prometheus text. With the database away, `gtm_database_up` is 0 and only this process's own numbers follow.
+         * Prometheus text, for whoever knows `METRICS_TOKEN` where one is set
+         * @description Prometheus text, for whoever knows `METRICS_TOKEN` where one is set.
+         *
+         *     With the database away, `gtm_database_up` is 0 and only this process's own numbers follow.
          */
         get: operations["metrics"];
         put?: never;

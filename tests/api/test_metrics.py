@@ -1,19 +1,23 @@
 """Prometheus: what operators watch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from app.api.state import AppState
+from app.core.config import Settings
 from tests.api.probes import add_failure
 from tests.conftest import FakeClock, browser
 from tests.factories import Person, approve_job, make_fleet, make_job, start_job
 
 pytestmark = pytest.mark.anyio
 
+StartService = Callable[[Settings], AbstractAsyncContextManager[FastAPI]]
 Samples = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -85,3 +89,24 @@ async def test_refusals_are_counted_by_code(client: httpx2.AsyncClient, probe: F
     after = await scrape(client)
     assert after[failed_logins] - before.get(failed_logins, 0) == 1
     assert after[crashes] - before.get(crashes, 0) == 1
+
+
+async def test_where_a_token_is_set_nobody_else_reads_the_measures(
+    settings: Settings, start_service: StartService, as_admin: httpx2.AsyncClient
+) -> None:
+    token = "quiet-River-71-metrics"
+    async with start_service(settings.model_copy(update={"metrics_token": SecretStr(token)})) as app:
+        for authorization in (
+            None,
+            "",
+            token,
+            f"Bearer {token}x",
+            f"bearer {token}",
+            as_admin.headers["Authorization"],
+        ):
+            headers = {} if authorization is None else {"Authorization": authorization}
+            async with browser(app, **headers) as client:
+                answer = await client.get("/metrics")
+                assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated"), authorization
+        async with browser(app, token=token) as client:
+            assert "gtm_database_up 1.0" in (await client.get("/metrics")).text
