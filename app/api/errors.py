@@ -40,6 +40,7 @@ STATUS: Mapping[type[DomainError], HTTPStatus] = {
     errors.AdminRequired: HTTPStatus.FORBIDDEN,
     errors.ScopeMissing: HTTPStatus.FORBIDDEN,
     errors.SignInRequired: HTTPStatus.FORBIDDEN,
+    errors.RegistrationClosed: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.LogOutOfReach: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MINIMUM_SECRET_BYTES = 32
@@ -48,6 +56,9 @@ def _split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+Domain = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[^@\s.]+(\.[^@\s.]+)+$")]
+
+
 class Settings(BaseSettings):
     """All settings of the service, with their units in the names."""
 
@@ -63,6 +74,8 @@ class Settings(BaseSettings):
     access_token_minutes: Annotated[int, Field(ge=1, le=60)] = 15
     session_days: Annotated[int, Field(ge=1, le=90)] = 7
     bcrypt_cost: Annotated[int, Field(ge=4, le=16)] = 12
+    registration: Literal["open", "domains", "closed"] = "open"
+    registration_domains: Annotated[tuple[Domain, ...], NoDecode, BeforeValidator(_split_commas)] = ()
     allow_local_email: bool = False
     login_failure_limit: Annotated[int, Field(ge=1)] = 10
     login_failure_window_seconds: Annotated[int, Field(ge=1)] = 300
@@ -112,6 +125,12 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is no IANA time zone, such as Asia/Tehran") from error
         return name
+
+    @model_validator(mode="after")
+    def _somebody_can_register(self) -> Self:
+        if self.registration == "domains" and not self.registration_domains:
+            raise ValueError("REGISTRATION is domains: name them in REGISTRATION_DOMAINS, as in example.org,lab.ir")
+        return self
 
     @model_validator(mode="after")
     def _production_is_safe(self) -> Self:

@@ -7,13 +7,14 @@ DomainError
 ├── AdminRequired           signed in, but not an admin
 ├── ScopeMissing            the personal token is not good for this
 ├── SignInRequired          no personal token is good for this
+├── RegistrationClosed      accounts are made by admins here
 ├── NotFound                unknown, or not yours: the two look the same
 ├── LogOutOfReach           the job is yours, but its log is where this service cannot read
 ├── Conflict                understood, but the present state forbids it
 │   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus · TooManyTokens
 │   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse · AdjustmentOutOfRange · RefundOutOfRange
 ├── InvalidInput            one field, with a reason a person can act on
-│   └── UnknownGpuType · EmailRefused · PasswordRefused
+│   └── UnknownGpuType · EmailRefused · EmailDomainRefused · PasswordRefused
 ├── InvalidCursor           not a cursor of this list
 ├── IdempotencyKeyReused    this key named another request before
 ├── TooManyAttempts         wait `retry_after` seconds
@@ -59,6 +60,12 @@ class SignInRequired(DomainError):
     """What decides over the account itself is left to whoever knows its password."""
 
     code = "sign-in-required"
+
+
+class RegistrationClosed(DomainError):
+    """Nobody makes an account of their own here."""
+
+    code = "registration-closed"
 
 
 @dataclass
@@ -197,6 +204,14 @@ class EmailRefused(InvalidInput):
     """No e-mail address, or one of a local network where the installation does not allow those."""
 
     code = "email-refused"
+
+
+@dataclass
+class EmailDomainRefused(InvalidInput):
+    """Whoever registers has to have an address of one of these domains."""
+
+    code = "email-domain-refused"
+    domains: Sequence[str]
 
 
 @dataclass

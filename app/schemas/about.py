@@ -38,6 +38,10 @@ class AboutRead(EngineFacts):
     default_monthly_gpu_hours: float = Field(description="What a new account has a month.", examples=[100])
     password_min_length: int = Field(examples=[MINIMUM_LENGTH])
     password_max_length: int = Field(examples=[MAXIMUM_LENGTH])
+    registration: Literal["open", "domains", "closed"] = Field(
+        description="Who can register: everybody, people with an address of `registration_domains`, or nobody."
+    )
+    registration_domains: list[str] = Field(examples=[["example.org"]])
     allow_local_email: bool = Field(description="Whether addresses that end in `.local` or `.lan` can register.")
 
     @classmethod
@@ -54,5 +58,7 @@ class AboutRead(EngineFacts):
             default_monthly_gpu_hours=settings.default_monthly_gpu_hours,
             password_min_length=MINIMUM_LENGTH,
             password_max_length=MAXIMUM_LENGTH,
+            registration=settings.registration,
+            registration_domains=list(settings.registration_domains),
             allow_local_email=settings.allow_local_email,
         )

@@ -26,11 +26,13 @@ from app.db.queries import sessions, throttle, tokens, users
 from app.db.queries.users import UserChange
 from app.domain.audit import AuditAction
 from app.domain.errors import (
+    EmailDomainRefused,
     EmailRefused,
     EmailTaken,
     InvalidCredentials,
     NotAuthenticated,
     PasswordRefused,
+    RegistrationClosed,
     TooManyAttempts,
 )
 from app.domain.identity import Actor, Caller, Scope
@@ -72,6 +74,8 @@ async def register(
     """Make an account. Without an actor, people register themselves.
 
     Raises:
+        RegistrationClosed: people do not register themselves here.
+        EmailDomainRefused: nor do those with such an address.
         EmailRefused: no e-mail address that an account may have here.
         PasswordRefused: with the rule that it breaks.
         EmailTaken: there is such an account.
@@ -80,6 +84,8 @@ async def register(
     normalised = normalise_email(email)
     if normalised is None or (is_local(normalised) and not settings.allow_local_email):
         raise EmailRefused(pointer="/email")
+    if actor is None:
+        _refuse_strangers(normalised, settings)
     _refuse_weak(password, email=normalised, pointer="/password")
     password_hash = await passwords.hash(password)
     async with database.transaction() as connection:
@@ -400,6 +406,14 @@ def address_subject(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return f"address:{ip_network((parsed, 64), strict=False)}"
     return f"address:{parsed}"
+
+
+def _refuse_strangers(email: str, settings: Settings) -> None:
+    """Of domains, each stands for itself: a subdomain is another one."""
+    if settings.registration == "closed":
+        raise RegistrationClosed
+    if settings.registration == "domains" and email.rpartition("@")[2] not in settings.registration_domains:
+        raise EmailDomainRefused(pointer="/email", domains=settings.registration_domains)
 
 
 def _refuse_weak(password: str, *, email: str, pointer: str) -> None:

@@ -1188,6 +1188,14 @@ export interface components {
              */
             quota_calendar: "gregorian" | "jalali";
             /**
+             * Registration
+             * @description Who can register: everybody, people with an address of `registration_domains`, or nobody.
+             * @enum {string}
+             */
+            registration: "open" | "domains" | "closed";
+            /** Registration Domains */
+            registration_domains: string[];
+            /**
              * Time Zone
              * @description The zone in which a month begins.
              */

@@ -31,6 +31,8 @@ async def test_anybody_may_ask_what_this_installation_is(client: httpx2.AsyncCli
         "default_monthly_gpu_hours": 100,
         "password_min_length": 8,
         "password_max_length": 128,
+        "registration": "open",
+        "registration_domains": [],
         "allow_local_email": False,
     }
 
@@ -43,6 +45,8 @@ async def test_it_tells_how_this_one_is_set_up_and_nothing_secret(
         "quota_calendar": "jalali",
         "time_zone": "Asia/Tehran",
         "default_monthly_gpu_hours": 7.5,
+        "registration": "domains",
+        "registration_domains": ["example.org"],
         "allow_local_email": True,
     }
     other = Settings(_env_file=None, **{**settings.model_dump(), **changes})

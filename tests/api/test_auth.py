@@ -3,6 +3,8 @@
 import asyncio
 import os
 import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from http.cookies import Morsel, SimpleCookie
 from ipaddress import ip_network
 from typing import Any
@@ -14,11 +16,14 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.api.state import AppState
+from app.core.config import Settings
 from app.core.security import WAITING_LIMIT
 from tests.conftest import FakeClock, browser
 from tests.factories import PASSWORD, Person, make_user
 
 pytestmark = pytest.mark.anyio
+
+StartService = Callable[[Settings], AbstractAsyncContextManager[FastAPI]]
 
 OURS = {"X-GTM-Request": "1"}
 REQUEST = {"X-Request-ID": "0123456789abcdef0123456789abcdef"}
@@ -439,3 +444,53 @@ async def test_more_passwords_than_can_wait_are_turned_away_for_a_moment(
     await asyncio.gather(*others)
     assert (answer.status_code, answer.json()["code"]) == (503, "service-busy")
     assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.usefixtures("database")
+class TestWhoCanRegister:
+    @staticmethod
+    async def register(app: FastAPI, email: str) -> httpx2.Response:
+        async with browser(app) as client:
+            return await client.post("/api/v1/auth/register", json={"email": email, "password": PASSWORD})
+
+    async def test_where_registration_is_closed_nobody_does(
+        self, settings: Settings, start_service: StartService
+    ) -> None:
+        async with start_service(settings.model_copy(update={"registration": "closed"})) as app:
+            answer = await self.register(app, "sara@example.org")
+            async with browser(app) as client:
+                about = (await client.get("/api/v1/about")).json()
+        assert (answer.status_code, answer.json()["code"]) == (403, "registration-closed")
+        assert about["registration"] == "closed"
+
+    @pytest.mark.parametrize(
+        ("email", "status"),
+        [
+            ("sara@example.org", 201),
+            ("Sara@LAB.example.com", 201),
+            ("sara@lab.example.org", 422),
+            ("sara@example.org.evil.com", 422),
+            ("example.org@evil.com", 422),
+        ],
+    )
+    async def test_of_some_domains_only_their_people_do(
+        self, settings: Settings, start_service: StartService, email: str, status: int
+    ) -> None:
+        domains = {"registration": "domains", "registration_domains": ("example.org", "lab.example.com")}
+        async with start_service(settings.model_copy(update=domains)) as app:
+            answer = await self.register(app, email)
+        assert answer.status_code == status, answer.text
+        if status == 422:
+            assert answer.json()["code"] == "email-domain-refused"
+            assert answer.json()["errors"][0]["pointer"] == "/email"
+            assert "example.org" in answer.json()["detail"]
+
+    async def test_domains_have_to_be_named_and_to_be_domains(self) -> None:
+        usual = {"_env_file": None, "registration": "domains"}
+        assert Settings(**usual, registration_domains="Example.org, lab.ir").registration_domains == (
+            "example.org",
+            "lab.ir",
+        )
+        for wrong in ("", "example", "@example.org", "a b.org"):
+            with pytest.raises(ValueError, match=r"(?i)registration.domains"):
+                Settings(**usual, registration_domains=wrong)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.chromium import Language
 from tests.browser.conftest import Visitor
@@ -342,3 +342,20 @@ async def test_a_language_that_could_not_be_kept_is_not_shown(visitor: Visitor, 
     await page.get_by_role("button", name="فارسی").click()
     await expect(page.get_by_text(SAY("error.network"))).to_be_visible()
     await is_on_dashboard(page, "en")
+
+
+@pytest.mark.parametrize(
+    ("registration", "said"),
+    [("closed", SAY("register.closed")), ("domains", SAY("register.domains", domains="example.org"))],
+)
+async def test_who_can_register_is_said_before_anybody_types(visitor: Visitor, registration: str, said: str) -> None:
+    page = await visitor()
+
+    async def answer(route: Route) -> None:
+        about = await (await route.fetch()).json()
+        await route.fulfill(json=about | {"registration": registration, "registration_domains": ["example.org"]})
+
+    await page.route("**/api/v1/about", answer)
+    await page.goto("/ui/register.html")
+    await expect(page.locator("#notice")).to_have_text(said)
+    await expect(page.locator("#register")).to_be_visible(visible=registration == "domains")

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 LoginForm = Annotated[OAuth2PasswordRequestForm, Depends()]
 
 
-@router.post("/register", status_code=status.HTTP_201_CREATED, responses=problems(409, 422, 503))
+@router.post("/register", status_code=status.HTTP_201_CREATED, responses=problems(403, 409, 422, 503))
 async def register(body: RegisterRequest, state: State, origin: RequestOrigin, now: Now) -> UserRead:
     """Make an account. Sign in next: no token comes with it."""
     user = await auth.register(
