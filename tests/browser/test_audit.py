@@ -33,7 +33,8 @@ def sentence(act: str, job_id: int) -> str:
 @pytest.mark.parametrize("action", AuditAction)
 def test_every_act_has_its_sentence(language: Language, action: AuditAction) -> None:
     """Which of `{who}` and `{target}` it names, and in which order, is the language's to say."""
-    sentence = words(language)(f"audit.act.{action}", who="W", target="T", name="N", limit="1", delta="1", count="1")
+    facts = {"who": "W", "target": "T", "name": "N", "limit": "1", "delta": "1", "refunded": "1", "count": "1"}
+    sentence = words(language)(f"audit.act.{action}", **facts)
     assert "W" in sentence
     assert words(language)(f"audit.label.{action}")
 
