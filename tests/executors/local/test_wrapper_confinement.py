@@ -214,8 +214,8 @@ def test_the_wrapper_leaves_the_groups_of_whoever_started_it(make_limited_run: M
 
 def test_control_groups_are_given_back(make_limited_run: MakeRun) -> None:
     run = make_limited_run("mkdir -p $(dirname $PWD)/x; exit 0")
-    groups = run.read("child.json")["cgroups"]
     run.evidence()
+    groups = run.read("child.json")["cgroups"]
     assert groups
     assert not any(Path(group).exists() for group in groups)
 
