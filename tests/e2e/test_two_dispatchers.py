@@ -28,10 +28,7 @@ async def test_one_that_was_stopped_beyond_its_lease_changes_nothing_when_it_goe
     paused: list[Process] = []
     for number in range(PAUSES):
         await eventually(partial(has_settled, deployment, JOBS * number // (PAUSES + 1)))
-        holder = await holder_of_the_lease(deployment, dispatchers)
-        term = await present_term(deployment)
-        deployment.processes.callback(holder.signal, signal.SIGCONT)
-        holder.signal(signal.SIGSTOP)
+        holder, term = await stopped_holder(deployment, dispatchers)
         paused.append(holder)
         await eventually(partial(is_past, deployment, term))
         holder.signal(signal.SIGCONT)
@@ -72,6 +69,18 @@ async def holder_of_the_lease(deployment: Deployment, dispatchers: list[Process]
     [row] = await deployment.desk.sql("SELECT holder FROM dispatcher_lease")
     pid = int(row.holder.split(":")[1])
     return next(dispatcher for dispatcher in dispatchers if dispatcher.pid == pid)
+
+
+async def stopped_holder(deployment: Deployment, dispatchers: list[Process]) -> tuple[Process, int]:
+    """Stopped while it holds the lease, and its term. The lease can go on between a look at it and the signal."""
+    while True:
+        term = await present_term(deployment)
+        holder = await holder_of_the_lease(deployment, dispatchers)
+        deployment.processes.callback(holder.signal, signal.SIGCONT)
+        holder.signal(signal.SIGSTOP)
+        if await present_term(deployment) == term:
+            return holder, term
+        holder.signal(signal.SIGCONT)
 
 
 async def present_term(deployment: Deployment) -> int:
