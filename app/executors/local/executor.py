@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from signal import SIGCONT, SIGKILL, SIGTERM
+from datetime import datetime, timedelta
+from math import inf
+from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 from typing import TypeVar
 from uuid import UUID
 
@@ -58,8 +59,6 @@ RETENTION_INTERVAL_SECONDS = 3600.0
 DRIVER_PATIENCE_SECONDS = 10.0
 DRIVER_IS_SILENT = "The driver does not answer."
 
-NEVER = datetime.max.replace(tzinfo=UTC)
-
 T = TypeVar("T")
 
 log = structlog.get_logger("local")
@@ -67,14 +66,15 @@ log = structlog.get_logger("local")
 
 @dataclass(slots=True)
 class _Running:
-    """A run under way, when its next sample is due (by the clock of the process), and when it has to be over."""
+    """A run under way, and how long it may take with its grace."""
 
     slots: Sequence[GpuSlot]
-    started_at: datetime
-    ends_before: datetime
+    started: Started
+    longest_seconds: float = inf
     sample_due_at: float = 0.0
+    """By the clock of the process, as the next one."""
     reminded_at: float | None = None
-    """Of its end, by the clock of the process."""
+    """Of its end."""
 
 
 class LocalExecutor:
@@ -229,14 +229,14 @@ class LocalExecutor:
             if run is None:
                 return self._is_starting()
             self._see_to_its_end(run_id, run, directory)
-            return self._is_running(run_id, run.started_at)
+            return self._is_running(run_id, run.started.at)
         # Whatever its wrapper had to say before it let go of the lock is there by now.
         if (observation := self._end_of(directory)) is not None:
             return observation
         if has_begun:
             self._bury(run_id)
             run = self._run_under_way(run_id, directory)
-            return self._is_running(run_id, None if run is None else run.started_at)
+            return self._is_running(run_id, None if run is None else run.started.at)
         return self._not_begun(run_id, directory)
 
     def _end_of(self, directory: RunDirectory) -> Observation | None:
@@ -258,10 +258,10 @@ class LocalExecutor:
         started = directory.started()
         if started is None:
             return None
-        run = _Running((), started.at, ends_before=NEVER)
+        run = _Running((), started)
         if (described := directory.spec()) is not None:
-            longest = timedelta(seconds=described["time_limit_seconds"] + described["kill_grace_seconds"])
-            run = _Running(slots_in(described), started.at, ends_before=started.at + longest)
+            longest_seconds = described["time_limit_seconds"] + described["kill_grace_seconds"]
+            run = _Running(slots_in(described), started, longest_seconds)
         self._running[run_id] = run
         return run
 
@@ -270,24 +270,26 @@ class LocalExecutor:
 
         One that has nothing left to end waits for the disk, and is left alone.
         """
-        ends_before = min(run.ends_before, directory.stopped_before() or NEVER)
-        started = directory.started()
-        if started is None or self._clock() < ends_before + OBEDIENCE_PATIENCE:
+        stopped_before = directory.stopped_before()
+        overdue = timedelta(seconds=max(-1.0, processes.age_seconds(run.started.start_ticks) - run.longest_seconds))
+        if stopped_before is not None:
+            overdue = max(overdue, self._clock() - stopped_before)
+        if overdue < OBEDIENCE_PATIENCE:
             return
         if run.reminded_at is None:
             run.reminded_at = time.monotonic()
             log.warning("a run should be over, and its wrapper is reminded", run=directory.path.name)
-            if directory.stopped_before() is not None:
+            if stopped_before is not None:
                 directory.ask_to_stop(timedelta(0), again=True)
             for number in (SIGCONT, SIGTERM):
-                processes.signal_process(started.pid, started.start_ticks, started.boot_id, number)
+                _signal(run.started, number)
         elif time.monotonic() - run.reminded_at >= REMINDED_PATIENCE_SECONDS:
-            self._in_background(run_id, lambda: self._kill_wrapper(directory, started))
+            self._in_background(run_id, lambda: self._kill_wrapper(directory, run.started))
 
     def _kill_wrapper(self, directory: RunDirectory, started: Started) -> None:
         if processes.leftovers(directory.path):
             log.error("a run should be over, and its wrapper is killed", run=directory.path.name)
-            processes.signal_process(started.pid, started.start_ticks, started.boot_id, SIGKILL)
+            _signal(started, SIGKILL)
             processes.kill_leftovers(directory.path, patience_seconds=KILL_PATIENCE_SECONDS)
 
     def _is_starting(self) -> Observation:
@@ -352,7 +354,7 @@ class LocalExecutor:
         directory.ask_to_stop(grace)
         started = directory.started()
         if started is not None and directory.is_held():
-            processes.signal_process(started.pid, started.start_ticks, started.boot_id, SIGTERM)
+            _signal(started, SIGTERM)
         elif started is not None:
             self._bury(run_id)
 
@@ -428,7 +430,7 @@ class LocalExecutor:
             run = self._running.get(run_id)
             if run is None or now < run.sample_due_at or not readings:
                 continue
-            run.sample_due_at = now + 0.9 * samples.interval_for(at - run.started_at).total_seconds()
+            run.sample_due_at = now + 0.9 * samples.interval_for(at - run.started.at).total_seconds()
             try:
                 samples.append(self._directory(run_id).samples, at, run.slots, readings)
             except OSError as error:
@@ -454,3 +456,8 @@ class LocalExecutor:
         except TimeoutError:
             self._driver_is_back = self._driver.submit(lambda: None)
             raise
+
+
+def _signal(started: Started, number: Signals) -> None:
+    """To the wrapper that took the run, and to no other process that has its number now."""
+    processes.signal_process(started.pid, started.start_ticks, started.boot_id, number)

@@ -17,6 +17,7 @@ from app.executors.local import wrapper
 
 RUN_ID_VARIABLE = b"GTM_RUN_ID="
 KILL_INTERVAL_SECONDS = 0.05
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def boot_id() -> str:
@@ -37,6 +38,11 @@ def identity(pid: int) -> ProcessIdentity | None:
     """Who has this pid now; None: nobody."""
     now = wrapper.process_identity(pid)
     return None if now is None else ProcessIdentity(pid, now[1], boot_id())
+
+
+def age_seconds(start_ticks: int) -> float:
+    """For how long a process has been there, by a clock that nobody sets and that goes on while the machine sleeps."""
+    return wrapper.boottime() - start_ticks / TICKS_PER_SECOND
 
 
 def signal_process(pid: int, start_ticks: int, boot_id_then: str, signal: Signals) -> bool:

@@ -224,6 +224,22 @@ async def test_a_run_ends_at_its_limit_or_by_a_stop_although_its_wrapper_is_froz
     assert processes_of(spec.run_id) == set()
 
 
+async def test_a_clock_that_is_set_forward_ends_no_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_executor, "OBEDIENCE_PATIENCE", timedelta(0))
+    monkeypatch.setattr(local_executor, "REMINDED_PATIENCE_SECONDS", 0)
+    spec = spec_of("echo begun; sleep 600", time_limit=timedelta(hours=1))
+    await begun(make_executor(runs), spec)
+    a_day_later = LocalExecutor(
+        open_devices("2xCPU"), LocalOptions(runs, user=other_user()), lambda: system_clock() + timedelta(days=1)
+    )
+    warned = []
+    monkeypatch.setattr(local_executor.log, "warning", lambda *said, **_: warned.append(said))
+    for _ in range(3):
+        assert (await a_day_later.poll([spec.run_id]))[spec.run_id].state is RunState.RUNNING
+    assert warned == []
+    assert processes.leftovers(runs / str(spec.run_id)) != set()
+
+
 async def test_a_wrapper_that_nothing_brings_to_act_is_killed_with_its_run(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
