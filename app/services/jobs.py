@@ -291,9 +291,12 @@ async def refund(
     job = await read(connection, caller, job_id)
     if job.finished_at is None:
         raise await _conflict(connection, caller, job)
-    left = job.charged_seconds - job.refunded_seconds
+    used_seconds = await quota_queries.lock_used(connection, quota_id=job.quota_id)  # less after a correction by hand
+    left = min(job.charged_seconds - job.refunded_seconds, used_seconds)
     given_back = left if seconds is None else seconds
-    if not 0 < given_back <= left or not await quota_queries.refund(
+    if not 0 < given_back <= left:
+        raise RefundOutOfRange(maximum_seconds=left)
+    await quota_queries.refund(
         connection,
         quota_id=job.quota_id,
         job_id=job_id,
@@ -301,8 +304,7 @@ async def refund(
         note=reason,
         actor=caller.actor,
         now=now,
-    ):
-        raise RefundOutOfRange(maximum_seconds=left)
+    )
     await audit.record(
         connection,
         caller.actor,

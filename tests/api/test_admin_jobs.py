@@ -245,6 +245,18 @@ class TestRefunds:
         assert (await as_admin.post(path, json={"reason": "x"})).status_code == 200
         assert (await as_admin.post(path, json={"reason": "x"})).json()["maximum_hours"] == 0
 
+    async def test_what_was_corrected_by_hand_is_not_given_back_again(
+        self, state: AppState, as_admin: Any, user: Person, admin: Person
+    ) -> None:
+        job = await make_job(state, user)
+        await run_job(state, job.id, admin, charged_seconds=1800)
+        correction = {"hours": -0.375, "reason": "By hand."}
+        await as_admin.post(f"/api/v1/admin/users/{user.id}/quota/adjustments", json=correction)
+        path = f"/api/v1/admin/jobs/{job.id}/refund"
+        too_much = await as_admin.post(path, json={"gpu_hours": 0.5, "reason": "x"})
+        assert (too_much.status_code, too_much.json()["maximum_hours"]) == (409, 0.125)
+        assert (await as_admin.post(path, json={"reason": "x"})).json()["refunded_gpu_hours"] == 0.125
+
     async def test_two_refunds_at_once_give_back_no_more_than_one_charge(
         self, state: AppState, as_admin: Any, user: Person, admin: Person
     ) -> None:

@@ -67,18 +67,19 @@ _ADJUST = text(
     SELECT id FROM changed
     """
 ).bindparams(bindparam("delta", type_=BigInteger))
+_LOCK_USED = text("SELECT used_seconds FROM user_quotas WHERE id = :quota_id FOR NO KEY UPDATE")
 _REFUND = text(
     """
     WITH changed AS (
         UPDATE user_quotas SET used_seconds = used_seconds - :seconds, updated_at = :now
-        WHERE id = :quota_id AND used_seconds >= :seconds
+        WHERE id = :quota_id
         RETURNING id, user_id
     ), entry AS (
         INSERT INTO quota_entries
             (quota_id, user_id, job_id, kind, used_delta, note, actor_user_id, actor_process, created_at)
         SELECT id, user_id, :job_id, 'REFUND', -:seconds, :note, :actor_user_id, :actor_process, :now FROM changed
     )
-    SELECT id FROM changed
+    SELECT FROM changed
     """
 ).bindparams(bindparam("seconds", type_=BigInteger))
 _MOVE = text(
@@ -171,12 +172,18 @@ async def adjust(
     return (await connection.execute(_ADJUST, parameters)).one_or_none() is not None
 
 
+async def lock_used(connection: AsyncConnection, *, quota_id: int) -> int:
+    """The GPU-seconds that a month counts as used, kept from changing until the transaction ends."""
+    used_seconds: int = (await connection.execute(_LOCK_USED, {"quota_id": quota_id})).scalar_one()
+    return used_seconds
+
+
 async def refund(
     connection: AsyncConnection, *, quota_id: int, job_id: int, seconds: int, note: str, actor: Actor, now: datetime
-) -> bool:
-    """Give back used GPU-seconds of a job, in the month that it was charged to. False: fewer are used there."""
+) -> None:
+    """Give back used GPU-seconds of a job, in the month that it was charged to, which has so many (`lock_used`)."""
     parameters = {"quota_id": quota_id, "job_id": job_id, "seconds": seconds, "note": note, "now": now} | _actor(actor)
-    return (await connection.execute(_REFUND, parameters)).one_or_none() is not None
+    await connection.execute(_REFUND, parameters)
 
 
 async def move_reservation(
