@@ -20,6 +20,9 @@ ASCII_NUMBER = {
 }
 PERSIAN_LETTERS = str.maketrans("يىك", "ییک")
 DIRECTION_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+UNDRAWN = frozenset({"Cc", "Cf", "Cs", "Mn", "Me", "Zs", "Zl", "Zp"})
+"""Categories of Unicode. What is unassigned (Cn) is not among them: it may be a letter of a newer version."""
+
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 """Unicode calls them letters or symbols, and nothing is drawn for them."""
 
@@ -66,7 +69,7 @@ def refuse_direction_controls(value: str) -> str:
 
 
 def refuse_invisible(value: str) -> str:
-    drawn = {letter for letter in value if unicodedata.category(letter)[0] not in "CMZ"}
+    drawn = {letter for letter in value if unicodedata.category(letter) not in UNDRAWN}
     if value and drawn <= BLANK_LETTERS:
         raise PydanticCustomError("blank", "must not be blank")
     return value
