@@ -15,7 +15,7 @@ from app.api.deps import Now, State
 from app.api.errors import problems
 from app.db.queries import metrics as queries
 from app.db.queries.metrics import Measure
-from app.domain.errors import NotAuthenticated
+from app.domain.errors import MetricsTokenMissing
 from app.domain.job_state import JobStatus
 
 router = APIRouter(tags=["operations"])
@@ -35,7 +35,7 @@ async def metrics(state: State, now: Now, authorization: Authorization = None) -
     """
     expected = state.settings.metrics_token
     if expected is not None and not _is_bearer_of(expected.get_secret_value(), authorization):
-        raise NotAuthenticated
+        raise MetricsTokenMissing
     measures: Sequence[Measure] | None = None
     try:
         async with state.database.autocommit() as connection:

@@ -14,15 +14,17 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.email_address import normalise_email
 
 MINIMUM_SECRET_BYTES = 32
 SAMPLE_SECRETS = ("changeme", "change-me", "secret", "your-secret", "example", "password")
@@ -56,7 +58,15 @@ def _split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Domain = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[^@\s.]+(\.[^@\s.]+)+$")]
+def _as_in_an_address(domain: str) -> str:
+    """One spelling for a domain and for the addresses in it."""
+    address = normalise_email(f"somebody@{domain}")
+    if address is None:
+        raise ValueError(f"{domain!r} is no domain of e-mail addresses, such as example.org")
+    return address.partition("@")[2]
+
+
+Domain = Annotated[str, AfterValidator(_as_in_an_address)]
 
 
 class Settings(BaseSettings):

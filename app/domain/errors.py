@@ -3,6 +3,7 @@
 ```
 DomainError
 ├── NotAuthenticated        no valid token: sign in
+│   ├── MetricsTokenMissing not the token that the operator has set
 │   └── InvalidCredentials  e-mail or password wrong, account disabled: one face for all
 ├── AdminRequired           signed in, but not an admin
 ├── ScopeMissing            the personal token is not good for this
@@ -40,6 +41,12 @@ class DomainError(Exception):
 
 class NotAuthenticated(DomainError):
     code = "not-authenticated"
+
+
+class MetricsTokenMissing(NotAuthenticated):
+    """No sign-in helps: an operator has set a token for whoever watches the service."""
+
+    code = "metrics-token-missing"
 
 
 class InvalidCredentials(NotAuthenticated):

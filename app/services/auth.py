@@ -409,7 +409,7 @@ def address_subject(address: str) -> str:
 
 
 def _refuse_strangers(email: str, settings: Settings) -> None:
-    """Of domains, each stands for itself: a subdomain is another one."""
+    """Of domains, each stands for itself: a subdomain is another one. All are spelled as addresses are kept."""
     if settings.registration == "closed":
         raise RegistrationClosed
     if settings.registration == "domains" and email.rpartition("@")[2] not in settings.registration_domains:

@@ -487,6 +487,9 @@ class TestWhoCanRegister:
 
     async def test_domains_have_to_be_named_and_to_be_domains(self) -> None:
         usual = {"_env_file": None, "registration": "domains"}
+        assert Settings(**usual, registration_domains="xn--bcher-kva.example").registration_domains == (
+            "bücher.example",
+        )
         assert Settings(**usual, registration_domains="Example.org, lab.ir").registration_domains == (
             "example.org",
             "lab.ir",

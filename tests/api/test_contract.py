@@ -53,6 +53,7 @@ CODES = {
     "log-unavailable",
     "malformed-body",
     "method-not-allowed",
+    "metrics-token-missing",
     "no-capacity",
     "not-authenticated",
     "not-found",

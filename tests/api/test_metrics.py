@@ -107,6 +107,6 @@ async def test_where_a_token_is_set_nobody_else_reads_the_measures(
             headers = {} if authorization is None else {"Authorization": authorization}
             async with browser(app, **headers) as client:
                 answer = await client.get("/metrics")
-                assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated"), authorization
+                assert (answer.status_code, answer.json()["code"]) == (401, "metrics-token-missing"), authorization
         async with browser(app, token=token) as client:
             assert "gtm_database_up 1.0" in (await client.get("/metrics")).text

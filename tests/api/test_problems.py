@@ -73,6 +73,7 @@ REFUSALS: list[tuple[errors.DomainError, int, dict[str, Any]]] = [
     (errors.SignInRequired(), 403, {}),
     (errors.TooManyTokens(most=100), 409, {"most": 100}),
     (errors.QuotaBelowUse(minimum_seconds=7200), 409, {"minimum_hours": 2}),
+    (errors.MetricsTokenMissing(), 401, {}),
     (errors.RegistrationClosed(), 403, {}),
     (errors.EmailDomainRefused(pointer="/email", domains=("example.org",)), 422, {"domains": ["example.org"]}),
     (errors.RefundOutOfRange(maximum_seconds=1800), 409, {"maximum_hours": 0.5}),
