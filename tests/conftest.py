@@ -123,14 +123,14 @@ def template(server_url: str) -> str:
 @pytest.fixture(scope="session")
 def database_url(server_url: str, template: str) -> Iterator[str]:
     """This worker's own database."""
-    with cloned(server_url, template, f"{template}_{os.getpid()}") as url:
+    with cloned(server_url, template) as url:
         yield url
 
 
 @pytest.fixture
 def fresh_database_url(server_url: str, template: str) -> Iterator[str]:
     """A migrated database for one test alone, which may do to it what it likes. It costs a tenth of a second."""
-    with cloned(server_url, template, f"{template}_{os.getpid()}_fresh") as url:
+    with cloned(server_url, template, "fresh") as url:
         yield url
 
 
@@ -294,7 +294,9 @@ async def empty(database: Database) -> None:
 
 
 @contextmanager
-def cloned(server_url: str, template: str, name: str) -> Iterator[str]:
+def cloned(server_url: str, template: str, purpose: str = "") -> Iterator[str]:
+    """A database of this process alone; one for each purpose."""
+    name = f"{template}_{os.getpid()}_{purpose}"
     yield asyncio.run(clone(server_url, template, name))
     asyncio.run(drop(server_url, name))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from playwright.async_api import Browser, BrowserContext, Page, ViewportSize
+from playwright.async_api import Error as PlaywrightError
 
 from tests.browser.chromium import HEIGHTS, PERMISSIONS, Language, Theme, new_context
 from tests.browser.service import READ_NOTE, begin_anew, sign_in
@@ -35,7 +36,7 @@ class Browsers:
         self._in_use: list[Kept] = []
         self._thrown_away: list[BrowserContext] = []
 
-    async def open_page(
+    async def __call__(
         self,
         person: Person | None = None,
         *,
@@ -44,7 +45,10 @@ class Browsers:
         width: int = 1280,
         kept: bool = True,
     ) -> Page:
-        """A blank page of a browser that nobody else has, and that remembers nothing but its session."""
+        """A blank page of a browser that nobody else has, and that remembers nothing but its session.
+
+        Whoever adds scripts to the page or sets its clock wants one that is not kept.
+        """
         context, page = await (self._kept(language) if kept else self._new(language))
         if not kept:
             self._thrown_away.append(context)
@@ -58,22 +62,16 @@ class Browsers:
 
     async def take_back(self) -> None:
         """Leave all pages. The browsers are free again."""
-        for browser in self._in_use:
-            for page in browser.context.pages:
-                if page is not browser.page:
-                    await page.close()
-            if browser.page.is_closed():
-                await browser.context.close()
-                continue
-            await browser.page.unroute_all(behavior="ignoreErrors")
-            await browser.page.goto(REST)
-            await browser.context.clear_permissions()
-            await browser.context.grant_permissions(PERMISSIONS)
-            self._free[browser.language].append(browser)
-        self._in_use.clear()
-        for context in self._thrown_away:
-            await context.close()
-        self._thrown_away.clear()
+        while self._in_use:
+            browser = self._in_use.pop()
+            try:
+                await _rest(browser)
+            except PlaywrightError:  # its page was closed, or its service is gone after a test that failed
+                self._thrown_away.append(browser.context)
+            else:
+                self._free[browser.language].append(browser)
+        while self._thrown_away:
+            await self._thrown_away.pop().close()
 
     async def close(self) -> None:
         for browsers in self._free.values():
@@ -97,6 +95,16 @@ class Browsers:
         await context.add_init_script(READ_NOTE)
         await self.trouble.watch(context)
         return context, await context.new_page()
+
+
+async def _rest(browser: Kept) -> None:
+    for page in browser.context.pages:
+        if page is not browser.page:
+            await page.close()
+    await browser.page.unroute_all(behavior="ignoreErrors")
+    await browser.page.goto(REST)
+    await browser.context.clear_permissions()
+    await browser.context.grant_permissions(PERMISSIONS)
 
 
 def _refuse(*_: object, **__: object) -> NoReturn:

@@ -13,22 +13,20 @@ Simulated time passes 3600 times faster than real time: `sleep 7200` is a run of
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from app.api.state import AppState
 from tests.browser.browsers import Browsers
-from tests.browser.chromium import ADVICE, DEADLINE_MS, Language, Theme, find_chromium, running_chromium
+from tests.browser.chromium import ADVICE, DEADLINE_MS, find_chromium, running_chromium
 from tests.browser.demo import Lab, read_lab
 from tests.browser.service import Service, serving
 from tests.browser.shared_demo import shared_demo
 from tests.browser.trouble import Trouble
 from tests.conftest import cloned
-from tests.factories import Person
 from tests.services.desk import Desk
 from tests.surroundings import Run
 
@@ -43,21 +41,8 @@ ENVIRONMENT = {
 expect.set_options(timeout=DEADLINE_MS)
 
 
-class Visitor(Protocol):
-    """Opens a browser of one's own, signed in as a person or not at all, and gives its first, blank page.
-
-    Whoever adds scripts to the page or sets its clock wants one that is not kept.
-    """
-
-    def __call__(
-        self,
-        person: Person | None = None,
-        *,
-        language: Language = "en",
-        theme: Theme = "light",
-        width: int = 1280,
-        kept: bool = True,
-    ) -> Awaitable[Page]: ...
+Visitor = Browsers
+"""What a test calls to have a page opened."""
 
 
 @pytest.fixture(scope="package")
@@ -73,7 +58,7 @@ async def chromium() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="package")
 def _browser_database_url(server_url: str, template: str) -> Iterator[str]:
     """Not the worker's other database: the dispatcher on this one never rests."""
-    with cloned(server_url, template, f"{template}_{os.getpid()}_browser") as url:
+    with cloned(server_url, template, "browser") as url:
         yield url
 
 
@@ -157,6 +142,6 @@ async def browsers_for(service: Service, chromium: Browser) -> AsyncIterator[Bro
 
 @asynccontextmanager
 async def visitors(browsers: Browsers, trouble: Trouble) -> AsyncIterator[Visitor]:
-    yield browsers.open_page
+    yield browsers
     await browsers.take_back()
     trouble.take_over(browsers.trouble)

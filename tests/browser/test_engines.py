@@ -52,7 +52,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def _database_url(server_url: str, template: str, engine_name: str) -> Iterator[str]:
-    with cloned(server_url, template, f"{template}_{engine_name}") as url:
+    with cloned(server_url, template, engine_name) as url:
         yield url
 
 

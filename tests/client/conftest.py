@@ -8,7 +8,6 @@ Tests can be plain functions: a call waits for its end. Simulated time passes 36
 `sleep 7200` is a run of two seconds. A job that a test must find running gets hundreds of hours, which are minutes.
 """
 
-import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -38,7 +37,7 @@ def _with_async_fixtures(anyio_backend: str) -> None:
 
 @pytest.fixture(scope="package")
 def _client_database_url(server_url: str, template: str) -> Iterator[str]:
-    with cloned(server_url, template, f"{template}_{os.getpid()}_client") as url:
+    with cloned(server_url, template, "client") as url:
         yield url
 
 
