@@ -3,12 +3,14 @@
 import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from app.domain.execution import GpuSlot
+from app.domain.quota import charge
 from app.executors.local.run_directory import RunDirectory
 from app.executors.local.samples import read as read_samples
 from tests.e2e.crash_points import IS_LONG, crash_points_of
@@ -110,8 +112,12 @@ async def test_a_job_whose_wrapper_is_killed_is_lost_and_nothing_of_it_lives_on(
     os.kill(wrapper.pid, signal.SIGKILL)
     await deployment.come_to("FAILED", job_id)
     row = await deployment.desk.job(job_id)
-    assert row.reason == "LOST"
-    assert row.charged_seconds > 0
+    directory = RunDirectory(deployment.runs / str(run_id))
+    verdict, started = directory.verdict(), directory.started()
+    assert verdict is not None
+    assert started is not None
+    held = timedelta(seconds=verdict["at"] - started.at.timestamp())
+    assert (row.reason, row.charged_seconds) == ("LOST", charge(row.reserved_seconds, row.num_gpus, held))
 
     async def its_gpus_are_back() -> bool:
         [row] = await deployment.desk.sql("SELECT count(*) FROM gpus WHERE is_quarantined")
