@@ -205,10 +205,11 @@ async def test_an_event_that_is_committed_late_is_not_skipped(
     app: FastAPI, state: AppState, user: Person, admin: Person, token_for: TokenFor
 ) -> None:
     """Its transaction began first, so it comes first, though others have committed in between."""
-    slow, other = await make_job(state, user), await make_user(state)
-    await state.feed.poll()
+    other = await make_user(state)
     async with open_stream(app, EVENTS, token=await token_for(admin)) as stream:
         await next_event(stream)
+        slow = await make_job(state, user)
+        assert (await next_event(stream)).step == (slow.id, 1)
         async with state.database.transaction() as connection:
             await jobs.approve(connection, admin.caller, slow.id, note=None, now=state.clock(), origin=ORIGIN)
             quick = await make_job(state, other)

@@ -187,6 +187,26 @@ async def test_cancelling_says_what_it_costs_and_keeps_the_place(visitor: Visito
     assert (await desk.job(job_id)).status == "CANCELLED"
 
 
+async def test_a_dialog_that_was_closed_opens_again_at_the_very_next_key(
+    visitor: Visitor, user: Person, desk: Desk
+) -> None:
+    """Which the browser may hand over before it tells the page that the dialog is closed."""
+    await desk.submit(user)
+    page = await visitor(user)
+    await page.goto("/ui/jobs.html")
+    button = page.locator(f"{ROWS} button")
+    await button.click()
+    await page.locator("dialog").get_by_role("button", name="Cancel").wait_for()
+    await button.evaluate(
+        """async (button) => {
+            document.querySelector("dialog footer button").click();
+            for (let step = 0; step < 10; step++) await null;
+            button.click();
+        }"""
+    )
+    await expect(page.locator("dialog textarea")).to_be_visible()
+
+
 async def test_a_phone_shows_cards_without_scrolling_sideways(
     visitor: Visitor, user: Person, admin: Person, desk: Desk
 ) -> None:

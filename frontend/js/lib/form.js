@@ -217,19 +217,19 @@ export async function ask({ title, body, submit, danger = false, wide = false, a
   /** @type {Promise<unknown> | null} */
   let working = null;
   await show(
-    (dialog) => html`<form class="dialog-form">
-      ${dialogHeader(title, dialog)}
+    (close) => html`<form class="dialog-form">
+      ${dialogHeader(title, close)}
       <div class="dialog-body">
         <div class="form-problem" hidden></div>
         ${body}
       </div>
       <footer class="dialog-footer">
-        <button type="button" class="button" @click=${() => dialog.close()}>${t("dialog.cancel")}</button>
+        <button type="button" class="button" @click=${close}>${t("dialog.cancel")}</button>
         <button type="submit" class="button ${danger ? "button-danger" : "button-primary"}">${submit}</button>
       </footer>
     </form>`,
     wide,
-    (dialog) => {
+    (dialog, close) => {
       const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
       firstStop(form, danger)?.focus();
       onSubmit(form, async (values) => {
@@ -241,7 +241,7 @@ export async function ask({ title, body, submit, danger = false, wide = false, a
             working = null;
           });
         await working;
-        dialog.close();
+        close();
       });
       ready?.(form);
     },
@@ -268,19 +268,19 @@ function firstStop(form, danger) {
  */
 export function tell({ title, body, wide = false }) {
   return show(
-    (dialog) => html`${dialogHeader(title, dialog)}
+    (close) => html`${dialogHeader(title, close)}
       <div class="dialog-body">${body}</div>
       <footer class="dialog-footer">
-        <button type="button" class="button button-primary" autofocus @click=${() => dialog.close()}>${t("dialog.close")}</button>
+        <button type="button" class="button button-primary" autofocus @click=${close}>${t("dialog.close")}</button>
       </footer>`,
     wide,
   );
 }
 
 /**
- * @param {(dialog: HTMLDialogElement) => Content} content
+ * @param {(close: () => void) => Content} content
  * @param {boolean} wide
- * @param {(dialog: HTMLDialogElement) => void} [ready]
+ * @param {(dialog: HTMLDialogElement, close: () => void) => void} [ready]
  * @returns {Promise<void>} when it is closed
  */
 function show(content, wide, ready) {
@@ -288,27 +288,32 @@ function show(content, wide, ready) {
   const dialog = document.createElement("dialog");
   dialog.className = wide ? "dialog dialog-wide" : "dialog";
   dialog.setAttribute("aria-labelledby", "dialog-title");
-  render(content(dialog), dialog);
-  document.body.append(dialog);
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
+    // All at once: the `close` event comes later than the next key, which would find the dialog neither open nor over.
+    const close = () => {
+      if (!dialog.isConnected) return;
+      dialog.close();
       dialog.remove();
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
       resolve();
-    });
+    };
+    render(content(close), dialog);
+    document.body.append(dialog);
+    dialog.addEventListener("cancel", close);
+    dialog.addEventListener("close", close);
     dialog.showModal();
-    ready?.(dialog);
+    ready?.(dialog, close);
   });
 }
 
 /**
  * @param {string} title
- * @param {HTMLDialogElement} dialog
+ * @param {() => void} close
  */
-function dialogHeader(title, dialog) {
+function dialogHeader(title, close) {
   return html`<header class="dialog-header">
     <h2 id="dialog-title">${title}</h2>
-    <button type="button" class="button-quiet button-icon" @click=${() => dialog.close()} aria-label=${t("dialog.close")}>${icon("x-lg")}</button>
+    <button type="button" class="button-quiet button-icon" @click=${close} aria-label=${t("dialog.close")}>${icon("x-lg")}</button>
   </header>`;
 }
 
