@@ -222,6 +222,7 @@ async def test_only_admins_are_offered_the_scope_of_admins(
 async def test_a_token_is_made_and_hidden_without_a_mouse(visitor: Visitor, user: Person) -> None:
     page = await visitor(user)
     await page.goto("/ui/profile.html")
+    await expect(page.locator("#make-token")).to_be_visible()  # its section is hidden until all of the page is there
     await page.focus("#make-token")
     await page.keyboard.press("Enter")
     await page.keyboard.press("Escape")
