@@ -144,6 +144,10 @@ def state_on(
     )
 
 
+OWN_CONNECTION = {"Connection": "close"}
+"""For a request beside the pages: one that was kept open may be closed by the service just when it is used again."""
+
+
 async def sign_in_at_once(context: BrowserContext, base_url: str, person: Person) -> None:
     """For a new context. Without the form: the first page that is opened finds the session by its cookie."""
     await context.add_init_script(READ_NOTE)
@@ -153,7 +157,9 @@ async def sign_in_at_once(context: BrowserContext, base_url: str, person: Person
 async def sign_in(context: BrowserContext, base_url: str, person: Person) -> None:
     """For a context that reads notes (`READ_NOTE`)."""
     answer = await context.request.post(
-        f"{base_url}/api/v1/auth/login", form={"username": person.email, "password": person.password}
+        f"{base_url}/api/v1/auth/login",
+        form={"username": person.email, "password": person.password},
+        headers=OWN_CONNECTION,
     )
     assert answer.ok, await answer.text()
     await begin_anew(context, base_url, "user")

@@ -10,6 +10,7 @@ from app.api.state import AppState
 from app.domain.identity import Scope
 from tests.browser.chromium import Language
 from tests.browser.conftest import Visitor
+from tests.browser.service import OWN_CONNECTION
 from tests.browser.test_copying import WITHOUT_TLS
 from tests.browser.trouble import Trouble
 from tests.browser.words import words
@@ -33,7 +34,7 @@ async def make_new_token(page: Page, name: str = "nightly runs") -> str:
 
 
 async def answer_to(page: Page, secret: str) -> int:
-    answer = await page.request.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {secret}"})
+    answer = await page.request.get("/api/v1/auth/me", headers=OWN_CONNECTION | {"Authorization": f"Bearer {secret}"})
     return answer.status
 
 

@@ -18,7 +18,7 @@ from tests.e2e.local_deployment import LocalDeployment, deployed_locally, pids_o
 from tests.e2e.processes import wait_until
 from tests.executors.local.nvml import FakeDriver, driver, fake_nvml
 from tests.factories import Person
-from tests.waiting import eventually
+from tests.waiting import HANG_SECONDS, eventually
 
 __all__ = ["driver", "fake_nvml"]
 
@@ -47,7 +47,7 @@ async def test_a_job_lives_through_the_death_of_the_service_and_is_charged_what_
         f"echo begun as $(id -un) on $GTM_GPUS; until [ -e {door} ]; do sleep 0.1; done; echo the door is open; exit 0"
     )
     wish = {"name": "a real one", "gpu_type": "CPU", "num_gpus": 2, "estimated_hours": 0.5, "command": command}
-    async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=HANG_SECONDS) as client:
         owner, admin = await headers_of(deployment, deployment.owner), await headers_of(deployment, deployment.admin)
         submitted = await client.post("/jobs", json=wish, headers=owner)
         assert submitted.status_code == 201, submitted.text
@@ -70,7 +70,7 @@ async def test_a_job_lives_through_the_death_of_the_service_and_is_charged_what_
     before = pids_of(run_id := (await deployment.desk.job(job_id)).run_id)
     _, address = deployment.start_service()
     assert set(before) & set(pids_of(run_id))
-    async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=20, headers=owner) as client:
+    async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=HANG_SECONDS, headers=owner) as client:
         assert (await client.get(f"/jobs/{job_id}")).json()["status"] == "RUNNING"
         params = {"follow": True, "offset": len(first)}
         async with client.stream("GET", f"/jobs/{job_id}/log", params=params) as stream:
