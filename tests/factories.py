@@ -101,6 +101,10 @@ async def sign_in(state: AppState, person: Person) -> SignIn:
     )
 
 
+def engine_of(state: AppState) -> EngineKind:
+    return EngineKind(state.engine.name, state.engine.places_gpus)
+
+
 async def make_fleet(state: AppState, fleet: str = "node1=A100x8,node2=V100x4") -> None:
     """Register the GPUs that a dispatcher would have found."""
     async with state.database.autocommit() as connection:
@@ -122,7 +126,13 @@ async def make_job(
     request = JobRequest(name, gpu_type, num_gpus, int(time_limit.total_seconds()), command)
     async with state.database.autocommit() as connection:
         return await jobs.submit(
-            connection, owner.caller, request, key=key, policy=QuotaPolicy.of(state.settings), now=state.clock()
+            connection,
+            owner.caller,
+            request,
+            key=key,
+            engine=engine_of(state),
+            policy=QuotaPolicy.of(state.settings),
+            now=state.clock(),
         )
 
 
@@ -143,7 +153,7 @@ async def start_job(state: AppState, job_id: int, admin: Person) -> JobRow:
             connection,
             admin.caller,
             job_id,
-            engine=EngineKind(state.engine.name, state.engine.places_gpus),
+            engine=engine_of(state),
             policy=QuotaPolicy.of(state.settings),
             now=state.clock(),
             origin=ORIGIN,

@@ -36,6 +36,7 @@ BY_NAME: Mapping[str, Any] = {
     "progress": 0.4,
     "reason": "Use the T4s for this size",
     "reserved_gpu_hours": 8,
+    "reserved_beyond_limit_gpu_hours": 0,
     "reserved_hours": 25.5,
     "scope": "",
     "used_hours": 12,

@@ -36,7 +36,7 @@ from app.core.clock import Clock
 from app.core.crash_points import crash_point
 from app.core.metrics import TICK_SECONDS
 from app.db.engine import Database
-from app.db.queries import gpus, housekeeping, lease, runs
+from app.db.queries import engines, gpus, housekeeping, lease, runs
 from app.db.queries import jobs as job_queries
 from app.db.queries.jobs import Move
 from app.db.queries.runs import HEAD_OF_QUEUE, QueuePlace
@@ -244,12 +244,15 @@ class Dispatcher:
     async def _read_inventory(self, term: int) -> None:
         try:
             inventory = await self._errands.ask(self._executor.inventory)
+            keeping = await self._errands.ask(self._executor.time_keeping)
         except Exception:
             log.exception("the fleet could not be read")
             return
         async with self._pen, self._database.transaction() as connection:
             if await lease.fence(connection, term=term):
-                await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=self._clock())
+                now = self._clock()
+                await engines.note(connection, self._engine.name, keeping, now=now)
+                await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=now)
 
     async def _end_quarantine(self, term: int) -> None:
         """By proof that nothing is left of a lost run. Of what is left, another stop may make an end."""

@@ -83,6 +83,25 @@ class GpuInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeKeeping:
+    """How exactly an engine keeps time limits.
+
+    It counts them in whole steps of `step_seconds`, and a run can hold its GPUs for `ending_seconds` beyond: until the
+    engine notices that the time is up, and then as long as it lets a run end in order.
+    """
+
+    step_seconds: int = 1
+    ending_seconds: int = 0
+
+    def longest_hold_seconds(self, time_limit_seconds: int) -> int:
+        """The longest that a run with this limit can hold its GPUs."""
+        return -(-time_limit_seconds // self.step_seconds) * self.step_seconds + self.ending_seconds
+
+
+EXACT = TimeKeeping()
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything an engine needs to run a job once. `run_id` is the identity of that one run.
 
@@ -200,6 +219,10 @@ class Executor(RunReader, Protocol):
 
     async def inventory(self) -> Sequence[GpuInfo]:
         """Every GPU there is, with its state."""
+        ...
+
+    async def time_keeping(self) -> TimeKeeping:
+        """How exactly time limits are kept. Quota is reserved for all that a run can hold."""
         ...
 
     async def start(self, spec: JobSpec) -> None:

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import asdict, dataclass
 
 from app.domain.job_state import JobStatus
-from app.domain.quota import reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +18,6 @@ class JobRequest:
     data_location: str | None = None
     is_sensitive: bool = False
     justification: str | None = None
-
-    @property
-    def reserved_seconds(self) -> int:
-        return reservation(self.num_gpus, self.time_limit_seconds)
 
     @property
     def digest(self) -> bytes:

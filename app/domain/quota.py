@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
+from app.domain.execution import TimeKeeping
+
 SECONDS_PER_HOUR = 3600
 
 
@@ -17,7 +19,7 @@ class EntryKind(StrEnum):
     LIMIT = "LIMIT"
     """An admin changed the limit."""
     RESERVE = "RESERVE"
-    """A job was submitted: GPUs × time limit."""
+    """A job was submitted: GPUs × the longest that it can hold them."""
     MOVE_OUT = "MOVE_OUT"
     MOVE_IN = "MOVE_IN"
     """A job starts in a later month than the one it was submitted in; its reservation moves there."""
@@ -55,9 +57,9 @@ def hours_from_seconds(seconds: int) -> float:
     return seconds / SECONDS_PER_HOUR
 
 
-def reservation(num_gpus: int, time_limit_seconds: int) -> int:
+def reservation(num_gpus: int, time_limit_seconds: int, keeping: TimeKeeping) -> int:
     """GPU-seconds set aside at submission: the most that the job can use."""
-    return num_gpus * time_limit_seconds
+    return num_gpus * keeping.longest_hold_seconds(time_limit_seconds)
 
 
 def charge(reserved_seconds: int, num_gpus: int, elapsed: timedelta) -> int:

@@ -2,6 +2,7 @@
 
 from app.models.audit import AuditEntry
 from app.models.base import Base
+from app.models.engine import Engine
 from app.models.gpu import DispatcherLease, Gpu, GpuAllocation
 from app.models.job import IdempotencyKey, Job, JobCount, JobEvent
 from app.models.quota import QuotaEntry, UserQuota
@@ -13,6 +14,7 @@ __all__ = [
     "AuditEntry",
     "Base",
     "DispatcherLease",
+    "Engine",
     "Gpu",
     "GpuAllocation",
     "IdempotencyKey",

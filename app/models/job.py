@@ -40,7 +40,7 @@ class Job(Base):
         CheckConstraint("char_length(command) BETWEEN 1 AND 16384", name="command_length"),
         CheckConstraint("num_gpus BETWEEN 1 AND 64", name="num_gpus_range"),
         CheckConstraint("time_limit_seconds BETWEEN 1 AND 2592000", name="time_limit_range"),
-        CheckConstraint("reserved_seconds = num_gpus::bigint * time_limit_seconds", name="reserves_its_size"),
+        CheckConstraint("reserved_seconds >= num_gpus::bigint * time_limit_seconds", name="reserves_its_size"),
         CheckConstraint("charged_seconds BETWEEN 0 AND reserved_seconds", name="charge_within_reservation"),
         CheckConstraint("charged_seconds = 0 OR started_at IS NOT NULL", name="charged_only_if_it_ran"),
         CheckConstraint("measured_seconds >= 0", name="measured_not_negative"),

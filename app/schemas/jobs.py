@@ -62,6 +62,15 @@ class JobCreate(RequestModel):
         )
 
 
+BeyondLimit = Annotated[
+    float,
+    Field(
+        description="How much of the reservation is beyond GPUs × hours: the engine rounds time limits up, and takes "
+        "time to end a run. What is not used comes back."
+    ),
+]
+
+
 class GpuPlace(ResponseModel):
     """A GPU by its node and its index there."""
 
@@ -99,6 +108,7 @@ class JobRead(ResponseModel):
     finished_at: datetime | None
     cancel_requested_at: datetime | None
     reserved_gpu_hours: float
+    reserved_beyond_limit_gpu_hours: BeyondLimit
     charged_gpu_hours: float
     refunded_gpu_hours: float = Field(description="What was refunded of the charge.")
     progress: float | None
@@ -145,6 +155,9 @@ class JobRead(ResponseModel):
             finished_at=row.finished_at,
             cancel_requested_at=row.cancel_requested_at,
             reserved_gpu_hours=hours_from_seconds(row.reserved_seconds),
+            reserved_beyond_limit_gpu_hours=hours_from_seconds(
+                row.reserved_seconds - row.num_gpus * row.time_limit_seconds
+            ),
             charged_gpu_hours=hours_from_seconds(row.charged_seconds),
             refunded_gpu_hours=hours_from_seconds(row.refunded_seconds),
             progress=None if row.progress is None else round(row.progress, 3),
@@ -209,6 +222,7 @@ class JobForecast(ResponseModel):
 
     accepted: bool
     reserved_gpu_hours: float
+    reserved_beyond_limit_gpu_hours: BeyondLimit
     available_hours_now: float | None = None
     available_hours_after: float | None = None
     free_gpus: int | None = None

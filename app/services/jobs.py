@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.queries import events, gpus
+from app.db.queries import engines, events, gpus
 from app.db.queries import jobs as queries
 from app.db.queries import quotas as quota_queries
 from app.db.queries.housekeeping import IDEMPOTENCY_KEY_LIFETIME
@@ -33,7 +33,7 @@ from app.domain.execution import EndReason
 from app.domain.identity import Actor, Caller
 from app.domain.job_request import JobFilter, JobRequest
 from app.domain.job_state import JobStatus, available_actions
-from app.domain.quota import QuotaBalance
+from app.domain.quota import QuotaBalance, reservation
 from app.domain.scheduling import MOST_COUNTED, PlaceInQueue
 from app.services import audit, quotas, transitions
 from app.services.audit import Origin
@@ -52,7 +52,6 @@ class EngineKind:
 class Forecast:
     """What a submission would do: the month as it is now, and the GPUs of the type that are free now."""
 
-    reserved_seconds: int
     quota: QuotaBalance
     free_gpus: int
 
@@ -63,6 +62,7 @@ async def submit(
     request: JobRequest,
     *,
     key: str | None,
+    engine: EngineKind,
     policy: QuotaPolicy,
     now: datetime,
 ) -> JobRow:
@@ -73,14 +73,15 @@ async def submit(
         IdempotencyKeyReused: this key named another request before.
         ServiceBusy: twice there was room, and twice others were faster.
     """
-    job = NewJob(user_id=caller.user_id, reserved_seconds=request.reserved_seconds, **asdict(request))
+    reserved_seconds = await cost(connection, request, engine=engine)
+    job = NewJob(user_id=caller.user_id, reserved_seconds=reserved_seconds, **asdict(request))
     body_sha256 = request.digest if key else None
     for _ in range(2):
         row = await _insert(connection, job, key=key, body_sha256=body_sha256, now=now)
         if row is not None:
             return row
         # Perhaps only this month is missing: looking for what is wrong opens it.
-        refusal = await _refusal(connection, caller, request, policy=policy, now=now)
+        refusal = await _refusal(connection, caller, request, reserved_seconds, policy=policy, now=now)
         if key is not None and (earlier := await _submitted_before(connection, caller, request, key=key, now=now)):
             return earlier
         if refusal is not None:
@@ -88,8 +89,20 @@ async def submit(
     raise ServiceBusy
 
 
+async def cost(connection: AsyncConnection, request: JobRequest, *, engine: EngineKind) -> int:
+    """The GPU-seconds that this job reserves: the most that it can hold on this engine."""
+    keeping = await engines.time_keeping(connection, engine.name)
+    return reservation(request.num_gpus, request.time_limit_seconds, keeping)
+
+
 async def forecast(
-    connection: AsyncConnection, caller: Caller, request: JobRequest, *, policy: QuotaPolicy, now: datetime
+    connection: AsyncConnection,
+    caller: Caller,
+    request: JobRequest,
+    reserved_seconds: int,
+    *,
+    policy: QuotaPolicy,
+    now: datetime,
 ) -> Forecast:
     """Check a submission without making it.
 
@@ -103,12 +116,11 @@ async def forecast(
     if request.num_gpus > offered.total:
         raise ExceedsFleet(gpu_type=request.gpu_type, needed=request.num_gpus, total=offered.total)
     balance = await quotas.read(connection, caller.user_id, policy=policy, now=now)
-    needed = request.reserved_seconds
-    if needed > balance.limit_seconds:
-        raise ExceedsMonthlyQuota(needed_seconds=needed, limit_seconds=balance.limit_seconds)
-    if needed > balance.available_seconds:
-        raise _quota_exceeded(needed, balance)
-    return Forecast(reserved_seconds=needed, quota=balance, free_gpus=offered.free)
+    if reserved_seconds > balance.limit_seconds:
+        raise ExceedsMonthlyQuota(needed_seconds=reserved_seconds, limit_seconds=balance.limit_seconds)
+    if reserved_seconds > balance.available_seconds:
+        raise _quota_exceeded(reserved_seconds, balance)
+    return Forecast(quota=balance, free_gpus=offered.free)
 
 
 async def read(connection: AsyncConnection, caller: Caller, job_id: int) -> JobRow:
@@ -339,10 +351,16 @@ async def _insert(
 
 
 async def _refusal(
-    connection: AsyncConnection, caller: Caller, request: JobRequest, *, policy: QuotaPolicy, now: datetime
+    connection: AsyncConnection,
+    caller: Caller,
+    request: JobRequest,
+    reserved_seconds: int,
+    *,
+    policy: QuotaPolicy,
+    now: datetime,
 ) -> DomainError | None:
     try:
-        await forecast(connection, caller, request, policy=policy, now=now)
+        await forecast(connection, caller, request, reserved_seconds, policy=policy, now=now)
     except DomainError as refusal:
         return refusal
     return None

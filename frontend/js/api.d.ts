@@ -799,8 +799,8 @@ export interface paths {
         get: operations["list_jobs"];
         put?: never;
         /**
-         * Submit a job. Its GPUs times its hours are reserved from this month's quota until it ends
-         * @description Submit a job. Its GPUs times its hours are reserved from this month's quota until it ends.
+         * Submit a job. The most that it can hold is reserved from this month's quota until it ends
+         * @description Submit a job. The most that it can hold is reserved from this month's quota until it ends.
          */
         post: operations["submit"];
         delete?: never;
@@ -1613,6 +1613,11 @@ export interface components {
             /** Free Gpus */
             free_gpus?: number | null;
             problem?: components["schemas"]["Refusal"] | null;
+            /**
+             * Reserved Beyond Limit Gpu Hours
+             * @description How much of the reservation is beyond GPUs × hours: the engine rounds time limits up, and takes time to end a run. What is not used comes back.
+             */
+            reserved_beyond_limit_gpu_hours: number;
             /** Reserved Gpu Hours */
             reserved_gpu_hours: number;
         };
@@ -1698,6 +1703,11 @@ export interface components {
              * @description What was refunded of the charge.
              */
             refunded_gpu_hours: number;
+            /**
+             * Reserved Beyond Limit Gpu Hours
+             * @description How much of the reservation is beyond GPUs × hours: the engine rounds time limits up, and takes time to end a run. What is not used comes back.
+             */
+            reserved_beyond_limit_gpu_hours: number;
             /** Reserved Gpu Hours */
             reserved_gpu_hours: number;
             /** Run Id */

@@ -22,7 +22,9 @@ code, and a test compares the two.
 - `text?` may be NULL. PK: primary key, FK: foreign key.
 - The classes have no methods: rules are in `app/domain`, actions in `app/services`, SQL in `app/db/queries`.
 """
-READING_ORDER = [f"app.models.{module}" for module in ("user", "session", "token", "quota", "job", "gpu", "audit")]
+READING_ORDER = [
+    f"app.models.{module}" for module in ("user", "session", "token", "quota", "job", "engine", "gpu", "audit")
+]
 SHORT_TYPES = {"TIMESTAMP WITH TIME ZONE": "timestamptz", "DOUBLE PRECISION": "float8"}
 POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 

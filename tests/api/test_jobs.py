@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from app.api.state import AppState
+from app.db.queries import engines
 from app.dispatcher.build import create_dispatcher
 from app.domain.errors import QuotaExceeded
+from app.domain.execution import TimeKeeping
 from app.executors.registry import create_executor
 from tests.conftest import FakeClock
 from tests.factories import Person, approve_job, make_fleet, make_job, make_user, start_job
@@ -130,6 +132,7 @@ async def test_validate_tells_cost_and_fit_and_writes_nothing(as_user: Any) -> N
     assert answer == {
         "accepted": True,
         "reserved_gpu_hours": 5,
+        "reserved_beyond_limit_gpu_hours": 0,
         "available_hours_now": 100,
         "available_hours_after": 95,
         "free_gpus": 8,
@@ -139,6 +142,24 @@ async def test_validate_tells_cost_and_fit_and_writes_nothing(as_user: Any) -> N
     refused = (await as_user.post("/api/v1/jobs/validate", json=JOB | {"num_gpus": 9})).json()
     assert (refused["accepted"], refused["problem"]["code"]) == (False, "exceeds-fleet")
     assert (await as_user.get("/api/v1/jobs")).json() == []
+
+
+async def test_all_that_the_engine_can_hold_is_reserved_and_told(state: AppState, as_user: Any) -> None:
+    """JOB asks for two GPUs; here limits are whole minutes, and it takes half a minute to end a run."""
+    async with state.database.autocommit() as connection:
+        await engines.note(connection, state.engine.name, TimeKeeping(60, 30), now=state.clock())
+    body = JOB | {"estimated_hours": 1 / 3600}
+    beyond = 2 * (60 - 1 + 30) / 3600
+    forecast = (await as_user.post("/api/v1/jobs/validate", json=body)).json()
+    job = (await as_user.post("/api/v1/jobs", json=body)).json()
+    for answer in (forecast, job):
+        assert answer["reserved_gpu_hours"] == 2 * 90 / 3600
+        assert answer["reserved_beyond_limit_gpu_hours"] == beyond
+    assert (await as_user.get("/api/v1/quota")).json()["reserved_hours"] == 2 * 90 / 3600
+    whole_month = JOB | {"num_gpus": 1, "estimated_hours": 100}
+    refused = (await as_user.post("/api/v1/jobs/validate", json=whole_month)).json()
+    assert refused["problem"]["code"] == "exceeds-monthly-quota"
+    assert refused["reserved_gpu_hours"] == 100 + 30 / 3600
 
 
 async def test_another_persons_job_looks_like_one_that_does_not_exist(state: AppState, as_user: Any) -> None:

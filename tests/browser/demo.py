@@ -305,7 +305,13 @@ class History:
         async with self._state.database.autocommit() as connection:
             try:
                 row = await jobs.submit(
-                    connection, owner.caller, request, key=None, policy=self._state.quota_policy, now=self._clock()
+                    connection,
+                    owner.caller,
+                    request,
+                    key=None,
+                    engine=self._engine,
+                    policy=self._state.quota_policy,
+                    now=self._clock(),
                 )
             except DomainError:
                 return None

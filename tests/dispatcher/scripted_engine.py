@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.domain.execution import (
+    EXACT,
     EndReason,
     GpuInfo,
     JobSpec,
     LogChunk,
     Observation,
     RunState,
+    TimeKeeping,
     UtilisationSample,
 )
 from app.executors.simulated.fleet import parse_fleet
@@ -29,6 +31,7 @@ class ScriptedEngine:
     def __init__(self, *, fleet: str = "node1=A100x8,node2=V100x4", places_gpus: bool = True) -> None:
         self.places_gpus = places_gpus
         self.fleet: Sequence[GpuInfo] = parse_fleet(fleet)
+        self.keeps_time = EXACT
         self.shows: dict[int, Observation] = {}
         """What `poll` shows of the run of a job. A job that was started and is not here runs; see `forget`."""
         self.refuses: dict[int, Exception] = {}
@@ -92,6 +95,10 @@ class ScriptedEngine:
         await self._behave("inventory")
         await self.before_inventory()
         return self.fleet
+
+    async def time_keeping(self) -> TimeKeeping:
+        await self._behave("time_keeping")
+        return self.keeps_time
 
     async def start(self, spec: JobSpec) -> None:
         self.asked_to_start.append(spec.job_id)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.execution import EndReason, LaunchError, Observation, RunState
+from app.domain.execution import EndReason, LaunchError, Observation, RunState, TimeKeeping
 from app.executors.simulated.executor import SimulatedExecutor
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
@@ -55,6 +55,16 @@ async def test_a_run_is_never_charged_more_than_was_reserved(scripted: Scene[Scr
     scripted.engine.ends(job_id, elapsed=timedelta(hours=9))
     await scripted.tick()
     assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 2 * HOUR)
+
+
+async def test_a_run_pays_for_the_time_that_its_engine_takes_to_end_it(scripted: Scene[ScriptedEngine]) -> None:
+    scripted.engine.keeps_time = TimeKeeping(step_seconds=60, ending_seconds=30)
+    await scripted.tick(minutes=1)
+    job_id = await scripted.start(num_gpus=2, time_limit=timedelta(seconds=1))
+    await scripted.tick()
+    scripted.engine.ends(job_id, EndReason.TIME_LIMIT, elapsed=timedelta(seconds=88))
+    await scripted.tick()
+    assert await scripted.verdict(job_id) == ("FAILED", "TIME_LIMIT", 2 * 88)
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,14 @@ from app.db.bootstrap import open_database
 from app.dispatcher.lease import LEASE_TTL
 from app.dispatcher.loop import Dispatcher, DispatcherOptions
 from app.domain.execution import (
+    EXACT,
     EndReason,
     GpuInfo,
     JobSpec,
     LogChunk,
     Observation,
     RunState,
+    TimeKeeping,
     UtilisationSample,
 )
 from app.executors.simulated.fleet import parse_fleet
@@ -55,6 +57,9 @@ class LastingEngine:
 
     async def inventory(self) -> Sequence[GpuInfo]:
         return self._fleet
+
+    async def time_keeping(self) -> TimeKeeping:
+        return EXACT
 
     async def start(self, spec: JobSpec) -> None:
         seconds = re.search(r"sleep ([0-9.]+)$", spec.command)

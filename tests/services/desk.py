@@ -11,7 +11,7 @@ from app.domain.quota import QuotaBalance
 from app.models import Base
 from app.services import gpus, invariants, jobs, quotas
 from app.services.jobs import EngineKind
-from tests.factories import ORIGIN, Person, approve_job, make_job, start_job
+from tests.factories import ORIGIN, Person, approve_job, engine_of, make_job, start_job
 
 HOUR = 3600
 
@@ -87,7 +87,7 @@ class Desk:
 
     @property
     def engine(self) -> EngineKind:
-        return EngineKind(self.state.engine.name, self.state.engine.places_gpus)
+        return engine_of(self.state)
 
     async def job(self, job_id: int) -> Row[Any]:
         [row] = await self.sql("SELECT * FROM jobs WHERE id = :id", id=job_id)

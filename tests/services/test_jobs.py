@@ -83,8 +83,9 @@ class TestSubmitting:
         async with desk.state.database.transaction() as connection:
             request = JobRequest("train", "A100", 3, 7200, "python train.py")
             policy, now = desk.state.quota_policy, desk.state.clock()
-            seen = await jobs.forecast(connection, user.caller, request, policy=policy, now=now)
-        assert (seen.reserved_seconds, seen.quota.available_seconds, seen.free_gpus) == (6 * HOUR, 100 * HOUR, 8)
+            needed = await jobs.cost(connection, request, engine=desk.engine)
+            seen = await jobs.forecast(connection, user.caller, request, needed, policy=policy, now=now)
+        assert (needed, seen.quota.available_seconds, seen.free_gpus) == (6 * HOUR, 100 * HOUR, 8)
         assert await desk.everything() == before
 
 

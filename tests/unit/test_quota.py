@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.execution import EXACT, TimeKeeping
 from app.domain.quota import QuotaBalance, charge, hours_from_seconds, reservation, seconds_from_hours
 
 
@@ -27,12 +28,18 @@ def test_seconds_survive_the_way_to_hours_and_back(seconds: int) -> None:
     elapsed=st.timedeltas(min_value=timedelta(days=-1), max_value=timedelta(days=90)),
 )
 def test_a_charge_never_leaves_the_reservation(num_gpus: int, time_limit: int, elapsed: timedelta) -> None:
-    reserved = reservation(num_gpus, time_limit)
+    reserved = reservation(num_gpus, time_limit, EXACT)
     assert 0 <= charge(reserved, num_gpus, elapsed) <= reserved
 
 
+@pytest.mark.parametrize(("time_limit", "longest"), [(1, 60 + 45), (60, 60 + 45), (61, 120 + 45), (3600, 3600 + 45)])
+def test_the_longest_that_a_run_can_hold_is_reserved(time_limit: int, longest: int) -> None:
+    keeping = TimeKeeping(step_seconds=60, ending_seconds=45)
+    assert reservation(3, time_limit, keeping) == 3 * longest
+
+
 def test_a_begun_second_counts_whole_on_every_gpu() -> None:
-    assert charge(reservation(4, 3600), 4, timedelta(seconds=10, microseconds=1)) == 44
+    assert charge(reservation(4, 3600, EXACT), 4, timedelta(seconds=10, microseconds=1)) == 44
 
 
 def test_a_clock_that_went_backwards_costs_nothing() -> None:

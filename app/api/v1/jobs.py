@@ -11,7 +11,7 @@ from app.api.exports import CSV_FILE, Export
 from app.api.log_query import LogPart
 from app.api.origin import RequestOrigin
 from app.api.pagination import PageParams
-from app.api.policy import Policy
+from app.api.policy import Engine, Policy
 from app.domain.errors import (
     DomainError,
 )
@@ -78,34 +78,46 @@ async def submit(
     user: JobsWriter,
     connection: Autocommit,
     response: Response,
+    engine: Engine,
     policy: Policy,
     now: Now,
     language: Language,
     key: IdempotencyKey = None,
 ) -> JobRead:
-    """Submit a job. Its GPUs times its hours are reserved from this month's quota until it ends."""
-    row = await jobs.submit(connection, user, body.to_request(), key=key, policy=policy, now=now)
+    """Submit a job. The most that it can hold is reserved from this month's quota until it ends."""
+    row = await jobs.submit(connection, user, body.to_request(), key=key, engine=engine, policy=policy, now=now)
     response.headers["Location"] = f"/api/v1/jobs/{row.id}"
     return JobRead.of(row, user, language)
 
 
 @router.post("/validate", responses=problems(401, 422, 503))
 async def validate(
-    body: JobCreate, user: JobsWriter, connection: Transaction, policy: Policy, now: Now, language: Language
+    body: JobCreate,
+    user: JobsWriter,
+    connection: Transaction,
+    engine: Engine,
+    policy: Policy,
+    now: Now,
+    language: Language,
 ) -> JobForecast:
     """Check a submission without making it: what it would cost, what it would leave, and whether it fits now."""
     request = body.to_request()
-    reserved = hours_from_seconds(request.reserved_seconds)
+    needed = await jobs.cost(connection, request, engine=engine)
+    reserved = hours_from_seconds(needed)
+    beyond = hours_from_seconds(needed - request.num_gpus * request.time_limit_seconds)
     try:
-        seen = await jobs.forecast(connection, user, request, policy=policy, now=now)
+        seen = await jobs.forecast(connection, user, request, needed, policy=policy, now=now)
     except DomainError as refusal:
         problem = Refusal(code=refusal.code, detail=problem_text(refusal, language, now))
-        return JobForecast(accepted=False, reserved_gpu_hours=reserved, problem=problem)
+        return JobForecast(
+            accepted=False, reserved_gpu_hours=reserved, reserved_beyond_limit_gpu_hours=beyond, problem=problem
+        )
     return JobForecast(
         accepted=True,
         reserved_gpu_hours=reserved,
+        reserved_beyond_limit_gpu_hours=beyond,
         available_hours_now=hours_from_seconds(seen.quota.available_seconds),
-        available_hours_after=hours_from_seconds(seen.quota.available_seconds - seen.reserved_seconds),
+        available_hours_after=hours_from_seconds(seen.quota.available_seconds - needed),
         free_gpus=seen.free_gpus,
         fits_now=seen.free_gpus >= request.num_gpus,
     )

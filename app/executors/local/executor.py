@@ -8,13 +8,13 @@ up nothing but its own one.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import inf
 from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 from typing import TypeVar
 from uuid import UUID
@@ -32,6 +32,7 @@ from app.domain.execution import (
     LogUnavailable,
     Observation,
     RunState,
+    TimeKeeping,
     UtilisationSample,
 )
 from app.executors.local import processes, samples
@@ -70,7 +71,7 @@ class _Running:
 
     slots: Sequence[GpuSlot]
     started: Started
-    longest_seconds: float = inf
+    longest_seconds: float = math.inf
     sample_due_at: float = 0.0
     """By the clock of the process, as the next one."""
     reminded_at: float | None = None
@@ -128,6 +129,11 @@ class LocalExecutor:
         directory = self._directory(run_id)
         described = directory.spec()
         return described is not None and slot in slots_in(described) and not directory.is_over()
+
+    async def time_keeping(self) -> TimeKeeping:
+        """Until a wrapper that keeps no limit is killed, too: what a job does to it is not to pay."""
+        to_obedience = OBEDIENCE_PATIENCE.total_seconds() + REMINDED_PATIENCE_SECONDS
+        return TimeKeeping(ending_seconds=math.ceil(self._options.kill_grace.total_seconds() + to_obedience))
 
     async def start(self, spec: JobSpec) -> None:
         """See `Executor`. Several calls at once for one run are one."""

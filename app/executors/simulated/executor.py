@@ -15,6 +15,7 @@ from uuid import UUID
 
 from app.core.clock import Clock
 from app.domain.execution import (
+    EXACT,
     EndReason,
     GpuInfo,
     JobSpec,
@@ -22,6 +23,7 @@ from app.domain.execution import (
     LogChunk,
     Observation,
     RunState,
+    TimeKeeping,
     UtilisationSample,
 )
 from app.executors.simulated.log import SimulatedLog
@@ -76,6 +78,9 @@ class SimulatedExecutor:
 
     async def inventory(self) -> Sequence[GpuInfo]:
         return self._fleet
+
+    async def time_keeping(self) -> TimeKeeping:
+        return EXACT
 
     async def start(self, spec: JobSpec) -> None:
         if spec.run_id in self._running or spec.run_id in self._ended:

@@ -40,9 +40,10 @@ from app.domain.execution import (
     LogUnavailable,
     Observation,
     RunState,
+    TimeKeeping,
     UtilisationSample,
 )
-from app.executors.slurm import accounting, nodes, queue
+from app.executors.slurm import accounting, limits, nodes, queue
 from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, failure
 from app.executors.slurm.job import SlurmJob, by_run, most_telling, name_of
@@ -132,6 +133,12 @@ class SlurmExecutor:
                 self._fleet = nodes.parse(await self._runner.ask([self._options.commands.sinfo, *nodes.ARGUMENTS]))
                 self._fleet_read_at = monotonic()
             return self._fleet
+
+    async def time_keeping(self) -> TimeKeeping:
+        scontrol = self._options.commands.scontrol
+        config = await self._runner.ask([scontrol, *limits.CONFIG_ARGUMENTS])
+        partitions = await self._runner.ask([scontrol, *limits.PARTITION_ARGUMENTS])
+        return limits.parse(config, partitions, used=self._options.partitions)
 
     async def start(self, spec: JobSpec) -> None:
         """See `Executor`. An exception other than LaunchError says that it is not known whether Slurm has the run."""

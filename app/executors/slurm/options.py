@@ -3,7 +3,7 @@
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ class Commands:
     sacct: str | None
     scancel: str
     sinfo: str
+    scontrol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class SlurmOptions:
     partition: Choice
     account: Choice
     qos: Choice
+
+    @property
+    def partitions(self) -> Collection[str]:
+        """Those that jobs can be sent to; none: Slurm's own choice."""
+        return () if "*" not in self.partition.by_key else frozenset(self.partition.by_key.values())
 
     def placing(self, gpu_type: str, owner_email: str) -> Placing:
         return Placing(
@@ -72,6 +78,7 @@ def read_options(settings: Settings) -> SlurmOptions:
             sacct=shutil.which("sacct"),
             scancel=_command("scancel"),
             sinfo=_command("sinfo"),
+            scontrol=_command("scontrol"),
         ),
         command_timeout=timedelta(seconds=settings.slurm_command_timeout_seconds),
         logins=read_logins(settings.slurm_users) if as_user else None,

@@ -22,6 +22,7 @@ from app.domain.execution import JobSpec, LaunchError
 from app.executors.slurm.commands import FIXED, PASSED_ON
 from app.executors.slurm.gres import UNTYPED
 from app.executors.slurm.job import name_of
+from app.executors.slurm.limits import MINUTE_SECONDS
 
 _NAME_OF_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _NAME_OF_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -82,7 +83,7 @@ def options(
         f"--nodes={nodes}",
         "--ntasks-per-node=1",
         f"--gres={kind}:{spec.num_gpus // nodes}",
-        f"--time={max(1, math.ceil(spec.time_limit.total_seconds() / 60))}",
+        f"--time={max(1, math.ceil(spec.time_limit.total_seconds() / MINUTE_SECONDS))}",
         f"--output={log_path}",
         "--open-mode=append",
         "--input=/dev/null",

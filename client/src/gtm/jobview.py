@@ -55,6 +55,7 @@ def job_fields(moment: Show) -> Sequence[Column]:
         Column("Time limit", "estimated_hours", format_hours),
         Column("Done", "progress", percent),
         Column("Reserved", "reserved_gpu_hours", gpu_hours),
+        Column("For ending", "reserved_beyond_limit_gpu_hours", beyond_limit),
         Column("Charged", "charged_gpu_hours", gpu_hours),
         Column("Refunded", "refunded_gpu_hours", lambda hours: gpu_hours(hours or None)),
         Column("Sensitive", "is_sensitive"),
@@ -99,6 +100,11 @@ def gpu_hours(hours: float | None) -> str:
     if 0 < hours < SMALLEST_SHOWN_HOURS:
         return f"less than {SMALLEST_SHOWN_HOURS} GPU-hours"
     return f"{plain(float(hours))} GPU-hour{'' if hours == 1 else 's'}"
+
+
+def beyond_limit(hours: float | None) -> str:
+    """What is reserved because the engine rounds time limits up and takes time to end a run, where it does."""
+    return gpu_hours(hours or None)
 
 
 def person(someone: Mapping[str, Any] | None) -> str:

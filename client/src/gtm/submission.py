@@ -11,7 +11,7 @@ from gtm.context import Session
 from gtm.errors import CommandError, ExitCode, UsageError
 from gtm.following import follow_to_the_end, say_end, wait_to_the_end
 from gtm.jobspec.options import JobOptions
-from gtm.jobview import Job, exit_code_of, gpu_hours, job_fields, known_fields, summary
+from gtm.jobview import Job, beyond_limit, exit_code_of, gpu_hours, job_fields, known_fields, summary
 from gtm.output import Column
 from gtm.service import Service
 from gtm.times import moments
@@ -21,6 +21,7 @@ KEY = re.compile(r"[\x21-\x7e]{1,255}")
 FORECAST = (
     Column("Accepted", "accepted"),
     Column("Reserves", "reserved_gpu_hours", gpu_hours),
+    Column("For ending", "reserved_beyond_limit_gpu_hours", beyond_limit),
     Column("Left now", "available_hours_now", gpu_hours),
     Column("Left then", "available_hours_after", gpu_hours),
     Column("Free GPUs", "free_gpus"),

@@ -137,6 +137,14 @@ export function runSeconds({ started_at, finished_at }, now = new Date()) {
 }
 
 /**
+ * Why more is reserved than GPUs × hours, where the engine can hold a run for longer.
+ * @param {number} beyond
+ */
+export function beyondLimit(beyond) {
+  return beyond > 0 ? t("job.reserved_beyond", { hours: hours(beyond) }) : nothing;
+}
+
+/**
  * The share of its time that a job has used, 0 to 1.
  * @param {Job} job
  * @param {Date} [now]
@@ -336,7 +344,7 @@ async function start(job) {
  */
 async function cancel(job) {
   const now = await get(`/jobs/${job.id}`).catch(() => job);
-  const used = now.status === "RUNNING" ? timeShare(now) * now.reserved_gpu_hours : 0;
+  const used = now.status === "RUNNING" ? timeShare(now) * now.num_gpus * now.estimated_hours : 0;
   return ask({
     title: t("cancel.title", { name: job.name }),
     body: html`<p>

@@ -6,6 +6,7 @@ import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, date, explain, hours, joined, number, parseNumber, t, typedNumber } from "../lib/i18n.js";
 import {
   ACTIVE,
+  beyondLimit,
   gpusAsked,
   jobLink,
   jobSentence,
@@ -318,7 +319,8 @@ function isAway(error) {
 function drawForecast(forecast, whyNot = t("submit.incomplete")) {
   render(
     forecast
-      ? html`<p class="forecast-cost">${icon("wallet2")}<span>${t("submit.cost", { hours: hours(forecast.reserved_gpu_hours) })}</span></p>
+      ? html`<p class="forecast-cost">${icon("wallet2")}<span>${t("submit.cost", { hours: hours(forecast.reserved_gpu_hours) })}
+            <span class="small soft">${beyondLimit(forecast.reserved_beyond_limit_gpu_hours)}</span></span></p>
           ${
             forecast.problem
               ? html`<p class="notice notice-warning">${icon("exclamation-triangle")}<span>${forecast.problem.detail}</span></p>`

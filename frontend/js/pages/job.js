@@ -4,6 +4,7 @@ import { html, icon, nothing, place, render, renderRows } from "../lib/html.js";
 import { ago, dateTime, duration, fullTime, hours, joined, t } from "../lib/i18n.js";
 import {
   actionButtons,
+  beyondLimit,
   comingStart,
   engineName,
   FINISHED,
@@ -279,7 +280,7 @@ function drawFacts(job) {
   render(
     html`<dl class="facts">
         ${fact(t("job.gpus"), gpusAsked(job))} ${fact(t("job.time_limit"), duration(job.estimated_hours * 3600))}
-        ${fact(t("job.reserved"), hours(job.reserved_gpu_hours))}
+        ${fact(t("job.reserved"), html`${hours(job.reserved_gpu_hours)} <span class="small soft">${beyondLimit(job.reserved_beyond_limit_gpu_hours)}</span>`)}
         ${job.data_location ? fact(t("job.data_location"), html`<code dir="ltr">${job.data_location}</code>`) : nothing}
         ${job.is_sensitive ? fact(t("job.sensitivity"), html`${icon("lock-fill")} ${t("job.is_sensitive")}`) : nothing}
         ${job.justification ? fact(t("job.why"), html`<span class="people-text" dir="auto">${job.justification}</span>`) : nothing}

@@ -42,6 +42,7 @@ class StandIn:
         self.does("sacct", NO_ACCOUNTS)
         self.does("scancel", "true")
         self.does("sinfo", "true")
+        self.does("scontrol", "true")
         self.options = read_options(Settings(executor="slurm", slurm_log_dir=folder / "logs"))
 
     def does(self, command: str, what: str) -> None:

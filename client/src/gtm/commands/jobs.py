@@ -175,7 +175,7 @@ def _cost_of_cancelling(job: Job) -> str:
     if job["status"] != "RUNNING":
         return f"{begins}: nothing is charged, {gpu_hours(job['reserved_gpu_hours'])} are released."
     done = job["progress"] or 0.0
-    charged = gpu_hours(done * job["reserved_gpu_hours"])
+    charged = gpu_hours(done * job["num_gpus"] * job["estimated_hours"])
     return f"{begins}, {percent(done)} of its time limit: what it has run is charged, about {charged}."
 
 
