@@ -76,7 +76,10 @@ class DatabaseMetrics(Collector):
         lease = GaugeMetricFamily("gtm_dispatcher_lease_age_seconds", "Since the dispatcher last renewed its lease")
         for measure in self._named("lease"):
             lease.add_metric((), measure.value)
-        yield from (jobs, oldest, quota, gpus, lease)
+        overstaying = GaugeMetricFamily("gtm_overstaying_jobs", "Jobs that hold GPUs though they should have ended")
+        for measure in self._named("overstaying"):
+            overstaying.add_metric((), measure.value)
+        yield from (jobs, oldest, quota, gpus, overstaying, lease)
 
     def _named(self, name: str) -> list[Measure]:
         return [measure for measure in self._measures or () if measure.name == name]

@@ -59,6 +59,10 @@ KILL_GRACE = timedelta(seconds=30)
 LOST_AFTER = timedelta(minutes=10)
 LAUNCH_DEADLINE = timedelta(minutes=2)
 """How long a run that was given GPUs may keep them while its engine cannot be asked to start it."""
+STOP_AGAIN_AFTER = timedelta(minutes=2)
+"""How soon an engine is asked again to stop a run that goes on."""
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""By so much at most, where an engine measures on other machines (munge allows no more)."""
 INVENTORY_INTERVAL = timedelta(seconds=30)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
@@ -120,7 +124,8 @@ class Dispatcher:
         self._term: int | None = None
         self._unadopted: Sequence[Row[Any]] | None = None
         self._watchlist = Watchlist()
-        self._stopping: set[UUID] = set()
+        self._stopping: dict[UUID, datetime] = {}
+        """Since when the engine is asked to stop them."""
         self._launch_troubles: dict[UUID, datetime] = {}
         self._explained: QueuePlace = HEAD_OF_QUEUE
         self._due_at: dict[str, datetime] = {}
@@ -347,7 +352,7 @@ class Dispatcher:
             log.exception("stop failed", run_id=str(run_id))
             return False
         crash_point("dispatcher.after-stop")
-        self._stopping.add(run_id)
+        self._stopping[run_id] = self._clock()
         self._watchlist.ask_again(run_id, self._clock())
         return True
 
@@ -361,7 +366,7 @@ class Dispatcher:
             seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._stops)
         except Exception:
             log.exception("a cancelled run could not be observed", job_id=row.id, run_id=str(row.run_id))
-            self._stopping.discard(row.run_id)
+            self._stopping.pop(row.run_id, None)
             return
         if row.run_id in seen:
             await self._note_launched(run, term)
@@ -420,9 +425,18 @@ class Dispatcher:
             if run.status is JobStatus.APPROVED and observation.state is RunState.RUNNING:
                 moves.append(begin(run, observation.started_at))
                 run.status = JobStatus.RUNNING
+            if self._overstays(run, observation, now):
+                log.error("a run should have ended, and is stopped", job_id=run.job_id, run_id=str(run_id))
+                self._errands.begin(("stop", run_id), partial(self._stop, run_id))
             reports.append(_report(run_id, observation))
             self._watchlist.ask_again(run_id, min(observation.unchanged_until or now, now + LONGEST_TRUST))
         await self._write(moves, term, reports=reports, unknown=unknown)
+
+    def _overstays(self, run: TrackedRun, seen: Observation, now: datetime) -> bool:
+        """The second line behind every limit and every stop: an engine that does not keep one is asked again."""
+        if (asked_at := self._stopping.get(run.run_id)) is not None:
+            return now - asked_at >= STOP_AGAIN_AFTER
+        return seen.elapsed > run.longest_hold + CLOCKS_DIFFER
 
     def _is_ours(self, run_id: UUID) -> bool:
         run = self._watchlist.get(run_id)
@@ -484,7 +498,7 @@ class Dispatcher:
         """What was lost may still run: as far as the engine can, it ends that, too."""
         run = self._watchlist.get(run_id)
         self._watchlist.discard([run_id])
-        self._stopping.discard(run_id)
+        self._stopping.pop(run_id, None)
         self._launch_troubles.pop(run_id, None)
         if not has_moved:
             return

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +31,11 @@ class TrackedRun:
     measured_seconds: int = 0
     cancelled_as: EndReason | None = None
     unknown_since: datetime | None = None
+
+    @property
+    def longest_hold(self) -> timedelta:
+        """The longest that it can hold its GPUs by what was reserved for it."""
+        return timedelta(seconds=self.reserved_seconds / self.num_gpus)
 
 
 class Watchlist:

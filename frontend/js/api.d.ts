@@ -1374,6 +1374,11 @@ export interface components {
             id: number;
             /** Name */
             name: string;
+            /**
+             * Overstays
+             * @description It should have ended a while ago, by its time limit or because it was cancelled. The engine is asked to stop it until it does.
+             */
+            overstays: boolean;
             owner: components["schemas"]["Person"];
         };
         /**

@@ -52,6 +52,24 @@ async def test_a_gpu_is_drained_with_a_reason_and_resumed(visitor: Visitor, admi
     await expect(gpu.get_by_role("button")).to_be_focused()
 
 
+async def test_a_job_that_should_have_ended_is_told_until_it_does(
+    visitor: Visitor, admin: Person, user: Person, desk: Desk
+) -> None:
+    page = await visitor(admin)
+    job_id = await desk.submit(
+        user, name="goes-on", num_gpus=2, time_limit=timedelta(hours=50), command="#SIM duration=99%"
+    )
+    await desk.approve(admin, job_id)
+    await desk.start(admin, job_id)
+    await desk.sql("UPDATE jobs SET measured_seconds = 2 * reserved_seconds WHERE id = :id", id=job_id)
+    await page.goto("/ui/admin/fleet.html")
+    warning = page.get_by_role("alert")
+    await expect(warning).to_contain_text("should have ended and still holds GPUs")
+    await expect(warning.get_by_role("link", name="goes-on")).to_be_visible()
+    await desk.cancel(user, job_id)
+    await expect(warning).to_have_count(0)
+
+
 async def test_a_busy_gpu_shows_its_job_and_is_free_again_without_a_reload(
     visitor: Visitor, admin: Person, user: Person, desk: Desk
 ) -> None:

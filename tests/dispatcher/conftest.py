@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import Row, text
 
 from app.api.state import AppState
+from app.db.queries import metrics
 from app.dispatcher.loop import Dispatcher, DispatcherOptions
 from app.domain.execution import Executor
 from app.executors.simulated.executor import SimulatedExecutor
 from app.executors.simulated.fleet import parse_fleet
 from app.models import Base
-from app.services import invariants, jobs, quotas
+from app.services import gpus, invariants, jobs, quotas
 from tests.conftest import FakeClock
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.factories import ORIGIN, Person, approve_job, make_job, start_job
@@ -113,6 +114,15 @@ class Scene(Generic[Engine]):
         """Where the job is, why it ended, and what it cost in GPU-seconds."""
         job = await self.job(job_id)
         return job.status, job.reason, job.charged_seconds
+
+    async def overstaying(self) -> set[int]:
+        """The jobs of which admins are told that they should have ended, as the metrics count them."""
+        async with self.state.database.autocommit() as connection:
+            measures = await metrics.snapshot(connection, now=self.clock())
+            fleet = await gpus.fleet(connection, now=self.clock())
+        found = {int(row.job_id) for row in fleet if row.job_overstays}
+        assert [measure.value for measure in measures if measure.name == "overstaying"] == [len(found)]
+        return found
 
     async def gpus(self, condition: str = "true") -> int:
         [row] = await self.sql(f"SELECT count(*) FROM gpus WHERE {condition}")  # noqa: S608

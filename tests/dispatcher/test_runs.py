@@ -207,6 +207,50 @@ class TestCancelling:
         assert await scripted.verdict(job_id) == (status, reason, 600)
 
 
+class TestOverstaying:
+    """The second line behind limits and stops: an engine that keeps neither is asked again."""
+
+    async def test_a_run_that_goes_on_beyond_its_limit_is_stopped(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start(num_gpus=2, time_limit=timedelta(hours=1))
+        await scripted.tick()
+        began_at = scripted.clock()
+        for minutes, stops in ((60, 0), (65, 0), (66, 1), (67, 1), (68, 2), (70, 3)):
+            elapsed = timedelta(minutes=minutes)
+            scripted.engine.shows[job_id] = Observation(RunState.RUNNING, elapsed)
+            scripted.clock.now = began_at + elapsed
+            await scripted.tick()
+            assert [job for job, _ in scripted.engine.stopped] == [job_id] * stops, f"after {minutes} minutes"
+        scripted.engine.ends(job_id, EndReason.SIGNALLED, elapsed=timedelta(minutes=71), signal=9)
+        await scripted.tick(minutes=1)
+        assert await scripted.verdict(job_id) == ("FAILED", "SIGNALLED", 2 * HOUR)
+
+    async def test_one_that_goes_on_though_it_was_cancelled_is_stopped_again(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        job_id = await scripted.start()
+        await scripted.tick()
+        await scripted.cancel(job_id)
+        for stops in (1, 1, 2, 2, 3):
+            await scripted.tick(minutes=1)
+            assert len(scripted.engine.stopped) == stops
+
+    async def test_it_is_told_to_admins_until_it_ends(self, scripted: Scene[ScriptedEngine]) -> None:
+        late, cancelled, well = [await scripted.start(time_limit=timedelta(hours=1)) for _ in range(3)]
+        await scripted.tick()
+        await scripted.cancel(cancelled)
+        scripted.engine.shows[late] = Observation(RunState.RUNNING, timedelta(minutes=60))
+        await scripted.tick(minutes=2)
+        assert await scripted.overstaying() == set()
+        scripted.engine.shows[late] = Observation(RunState.RUNNING, timedelta(minutes=62))
+        await scripted.tick(minutes=1)
+        assert await scripted.overstaying() == {late, cancelled}
+        for job_id in (late, cancelled):
+            scripted.engine.ends(job_id)
+        await scripted.tick(minutes=2)
+        assert await scripted.overstaying() == set()
+        assert (await scripted.job(well)).status == "RUNNING"
+
+
 async def lose(scene: Scene[ScriptedEngine], **facts: Any) -> int:
     """The run of a new job."""
     job_id = await scene.start(**facts)

@@ -6,8 +6,10 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.db.queries.gpus import OVERSTAYS
+
 _SNAPSHOT = text(
-    """
+    f"""
     SELECT 'jobs' AS name, status AS label, NULL AS state, sum(jobs)::float8 AS value FROM job_counts GROUP BY status
     UNION ALL
     (SELECT 'oldest', status, NULL, extract(epoch FROM CAST(:now AS timestamptz) - created_at)::float8
@@ -33,6 +35,8 @@ _SNAPSHOT = text(
     WHERE gpu.retired_at IS NULL
     GROUP BY 2, 3
     UNION ALL
+    SELECT 'overstaying', NULL, NULL, count(*)::float8 FROM jobs j WHERE {OVERSTAYS}
+    UNION ALL
     SELECT 'lease', NULL, NULL, extract(epoch FROM clock_timestamp() - renewed_at)::float8 FROM dispatcher_lease
     """
 )
@@ -40,7 +44,11 @@ _SNAPSHOT = text(
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number: `jobs` by status, `oldest` age by status, `quota` by side, `gpus` by type and state, `lease` age."""
+    """One number.
+
+    `jobs` by status, `oldest` age by status, `quota` by side, `gpus` by type and state, how many are `overstaying`,
+    `lease` age.
+    """
 
     name: str
     label: str | None

@@ -31,7 +31,6 @@ const DRAIN_COMMANDS = { slurm: (node) => `scontrol update NodeName=${node} Stat
 await startPage("fleet", { forAdmins: true });
 /** @type {Gpu[] | null} */
 let fleet = null;
-render(trustWarning("admin"), place("#notices"));
 
 await load();
 document.querySelector(".gpu-details")?.scrollIntoView({ block: "center" });
@@ -56,9 +55,26 @@ async function load() {
 
 function draw() {
   if (!fleet) return;
+  render(html`${trustWarning("admin")}${overstayWarning(fleet)}`, place("#notices"));
   drawTypes(fleet);
   drawFilters(fleet);
   drawNodes(fleet);
+}
+
+/**
+ * Jobs whose engine keeps neither their limit nor a stop: nobody else can end them.
+ * @param {Gpu[]} gpus
+ */
+function overstayWarning(gpus) {
+  const jobs = new Map(gpus.flatMap(({ job }) => (job?.overstays ? [[job.id, job]] : [])));
+  if (jobs.size === 0) return nothing;
+  return html`<div class="notice notice-warning" role="alert">
+    ${icon("exclamation-triangle-fill")}
+    <div>
+      <p><strong>${t("fleet.overstay", { count: jobs.size })}</strong> ${joined([...jobs.values()].map(jobLink))}</p>
+      <p>${t("fleet.overstay_text")}</p>
+    </div>
+  </div>`;
 }
 
 /** @param {Gpu[]} gpus */
