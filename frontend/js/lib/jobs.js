@@ -141,7 +141,7 @@ export function runSeconds({ started_at, finished_at }, now = new Date()) {
  * @param {number} beyond
  */
 export function beyondLimit(beyond) {
-  return beyond > 0 ? t("job.reserved_beyond", { hours: hours(beyond) }) : nothing;
+  return beyond > 0 ? html`<p class="small soft">${t("job.reserved_beyond", { hours: hours(beyond) })}</p>` : nothing;
 }
 
 /**

@@ -319,8 +319,8 @@ function isAway(error) {
 function drawForecast(forecast, whyNot = t("submit.incomplete")) {
   render(
     forecast
-      ? html`<p class="forecast-cost">${icon("wallet2")}<span>${t("submit.cost", { hours: hours(forecast.reserved_gpu_hours) })}
-            <span class="small soft">${beyondLimit(forecast.reserved_beyond_limit_gpu_hours)}</span></span></p>
+      ? html`<p class="forecast-cost">${icon("wallet2")}<span>${t("submit.cost", { hours: hours(forecast.reserved_gpu_hours) })}</span></p>
+          ${beyondLimit(forecast.reserved_beyond_limit_gpu_hours)}
           ${
             forecast.problem
               ? html`<p class="notice notice-warning">${icon("exclamation-triangle")}<span>${forecast.problem.detail}</span></p>`

@@ -280,7 +280,7 @@ function drawFacts(job) {
   render(
     html`<dl class="facts">
         ${fact(t("job.gpus"), gpusAsked(job))} ${fact(t("job.time_limit"), duration(job.estimated_hours * 3600))}
-        ${fact(t("job.reserved"), html`${hours(job.reserved_gpu_hours)} <span class="small soft">${beyondLimit(job.reserved_beyond_limit_gpu_hours)}</span>`)}
+        ${fact(t("job.reserved"), html`${hours(job.reserved_gpu_hours)}${beyondLimit(job.reserved_beyond_limit_gpu_hours)}`)}
         ${job.data_location ? fact(t("job.data_location"), html`<code dir="ltr">${job.data_location}</code>`) : nothing}
         ${job.is_sensitive ? fact(t("job.sensitivity"), html`${icon("lock-fill")} ${t("job.is_sensitive")}`) : nothing}
         ${job.justification ? fact(t("job.why"), html`<span class="people-text" dir="auto">${job.justification}</span>`) : nothing}
