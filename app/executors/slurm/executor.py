@@ -46,7 +46,7 @@ from app.domain.execution import (
 from app.executors.slurm import accounting, limits, nodes, queue
 from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, failure
-from app.executors.slurm.job import SlurmJob, by_run, most_telling, name_of
+from app.executors.slurm.job import LONGEST_SETUP, SlurmJob, by_run, most_telling, name_of
 from app.executors.slurm.observations import observe, observe_end
 from app.executors.slurm.options import SlurmOptions
 from app.executors.slurm.refusals import refusal
@@ -370,7 +370,7 @@ class SlurmExecutor:
         login = attempt.login if attempt else None
         began = await asyncio.to_thread(self._files.began, job.run_id, login)
         refused = await asyncio.to_thread(self._files.refused, job.run_id, login)
-        if began and refused and began.job_id == refused.job_id == job.job_id:
+        if began and refused and began.job_id == refused.job_id == job.job_id and job.held <= LONGEST_SETUP:
             return None
         self._runs.pop(job.run_id, None)
         if job.never_began:
@@ -380,7 +380,7 @@ class SlurmExecutor:
             elapsed=_elapsed(job, run.held_until if run else None),
             launched_at=run.spec.launched_at if run else None,
             num_gpus=run.spec.num_gpus if run else None,
-            placement=began.placement if began else None,
+            placement=began.placement if began and began.job_id == job.job_id else None,
             own_uids=frozenset({os.geteuid(), attempt.uid if attempt else os.geteuid()}),
         )
         self._keep_end(job.run_id, observation)
@@ -580,8 +580,6 @@ class SlurmExecutor:
 
 def _elapsed(job: SlurmJob, held_until: datetime | None) -> timedelta:
     """By Slurm's accounts. Its controller counts to the moment of a cancellation only, so what was seen counts, too."""
-    if job.elapsed is not None:
-        return job.elapsed
-    if job.started_at is None or job.ended_at is None:
-        return timedelta(0)
-    return max(timedelta(0), max(job.ended_at, held_until or job.ended_at) - job.started_at)
+    if job.elapsed is not None or job.started_at is None or job.ended_at is None or held_until is None:
+        return job.held
+    return max(job.held, held_until - job.started_at)

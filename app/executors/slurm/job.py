@@ -40,6 +40,8 @@ ENDED = frozenset(
         "TIMEOUT",
     }
 )
+LONGEST_SETUP = timedelta(seconds=10)
+"""A job whose script refuses to run the command a second time, or whose files cannot be set up, ends within this."""
 _GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)(?:,|$)")
 
 
@@ -109,6 +111,15 @@ class SlurmJob:
         return RunState.ENDED if self.states & ENDED else None
 
     @property
+    def held(self) -> timedelta:
+        """How long it held its GPUs, as far as Slurm has told by now."""
+        if self.elapsed is not None:
+            return self.elapsed
+        if self.started_at is None or self.ended_at is None:
+            return timedelta(0)
+        return max(timedelta(0), self.ended_at - self.started_at)
+
+    @property
     def never_began(self) -> bool:
         """Slurm gave it no GPUs: refused, or cancelled while it waited; both count as begun and ended at once.
 
@@ -120,8 +131,14 @@ class SlurmJob:
 
 
 def most_telling(jobs: Collection[SlurmJob], began_as: str | None) -> SlurmJob:
-    """The job which is the run, should several carry its name: the one whose script began it, else the latest."""
-    return max(jobs, key=lambda job: (job.job_id == began_as, not job.never_began, int(job.job_id)))
+    """The job which is the run, should several carry its name: the one whose script began it, else the latest.
+
+    A job can forge that mark. It counts for nothing against one that holds GPUs now, or has held them for longer.
+    """
+    present = [job for job in jobs if job.phase is RunState.RUNNING] or jobs
+    longest = max(job.held for job in present)
+    credible = [job for job in present if job.held >= longest - LONGEST_SETUP]
+    return max(credible, key=lambda job: (job.job_id == began_as, not job.never_began, int(job.job_id)))
 
 
 def count_gpus(tres: str) -> int | None:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from pwd import getpwuid
 
 from app.domain.execution import EndReason, Observation, RunState
-from app.executors.slurm.job import CLEANING_UP, SlurmJob
+from app.executors.slurm.job import CLEANING_UP, LONGEST_SETUP, SlurmJob
 
 _ONE_SECOND = timedelta(seconds=1)
 _REASONS = {
@@ -26,7 +26,6 @@ _NEVER_RUN = frozenset({"LAUNCH_FAILED", "RECONFIG_FAIL"})
 _OUTPUT_COULD_NOT_BE_OPENED = 53
 """slurmstepd tells by this signal, which it never sent, that it could not set up the job's files. It finds out at once;
 a command that has run for longer may have ended itself so."""
-_LONGEST_SETUP = timedelta(seconds=10)
 _MESSAGES = {
     "NODE_FAIL": "A node of the run failed.",
     "BOOT_FAIL": "A node of the run could not be booted.",
@@ -107,7 +106,7 @@ def observe_end(
 def _failure(job: SlurmJob, elapsed: timedelta) -> tuple[EndReason, str | None]:
     if job.never_began:
         return EndReason.LAUNCH_FAILURE, f"Slurm could not start the run: {job.reason or 'it gives no reason'}."
-    if job.exit.signal == _OUTPUT_COULD_NOT_BE_OPENED and elapsed <= _LONGEST_SETUP:
+    if job.exit.signal == _OUTPUT_COULD_NOT_BE_OPENED and elapsed <= LONGEST_SETUP:
         where = f" on {job.placement}" if job.placement else ""
         return EndReason.LAUNCH_FAILURE, f"Slurm could not open the log{where}; is SLURM_LOG_DIR shared with all nodes?"
     if job.exit.signal:

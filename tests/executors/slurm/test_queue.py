@@ -177,5 +177,21 @@ def test_of_two_jobs_the_one_that_began_the_run_is_the_run() -> None:
     assert most_telling([refused, first], None) is first
 
 
+def test_a_mark_counts_for_nothing_against_what_slurm_tells() -> None:
+    """A job can submit another one with the name of its run, and write that one's number into the mark."""
+    moment = datetime(2026, 11, 24, tzinfo=UTC)
+
+    def job(number: str, state: str, seconds: int) -> SlurmJob:
+        ended_at = None if state == "RUNNING" else moment + timedelta(seconds=seconds)
+        return SlurmJob(RUNS, number, frozenset({state}), started_at=moment, ended_at=ended_at, placement="n1")
+
+    running, long, short = job("7", "RUNNING", 0), job("7", "COMPLETED", 3600), job("8", "COMPLETED", 1)
+    assert most_telling([running, short], "8") is running
+    assert most_telling([long, short], "8") is long
+    assert most_telling([long, short], "7") is long
+    of_a_moment = job("7", "COMPLETED", 9)
+    assert most_telling([of_a_moment, short], "8") is short
+
+
 def by_run(jobs: list[SlurmJob]) -> dict[UUID, SlurmJob]:
     return {job.run_id: job for job in jobs}

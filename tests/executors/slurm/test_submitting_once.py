@@ -347,6 +347,17 @@ async def test_the_end_of_a_repetition_is_not_the_end_of_the_run(slurm: StandIn,
     assert await executor.poll([spec.run_id]) == {}
 
 
+async def test_a_run_that_held_its_gpus_was_not_refused_whatever_its_marks_say(slurm: StandIn, spec: JobSpec) -> None:
+    """The folder is its owner's: a job can make that link itself, and name GPUs in the other that it never had."""
+    executor, me = slurm.executor(), os.geteuid()
+    await executor.start(spec)
+    (slurm.folder / "logs" / f"{spec.run_id}.began").symlink_to("7 n1:0 3f")
+    (slurm.folder / "logs" / f"{spec.run_id}.refused").symlink_to("7 n1:0 a5")
+    (slurm.folder / "queue").write_text(f"{me}|7|gtm-{spec.run_id}|FAILED|100|3700|n1|15|gres/gpu=1|None|\n")
+    seen = (await executor.poll([spec.run_id]))[spec.run_id]
+    assert (seen.state, seen.elapsed) == (RunState.ENDED, timedelta(hours=1))
+
+
 async def test_an_end_waits_a_moment_for_the_accounts_which_measured_it(slurm: StandIn, spec: JobSpec) -> None:
     executor, me = slurm.executor(), os.geteuid()
     await executor.start(spec)
