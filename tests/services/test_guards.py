@@ -4,6 +4,7 @@ import re
 from itertools import product
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.db.queries.jobs import Move
@@ -80,7 +81,9 @@ class TestTheStateMachine:
         assert len(outcomes) == 7 * 6 - 8
         assert set(outcomes.values()) == {GUARD}
 
-    @pytest.mark.parametrize("change", ["name = 'x'", "charged_seconds = 0", "status = status", "error_message = ''"])
+    @pytest.mark.parametrize(
+        "change", ["queue_reason = 'x'", "charged_seconds = 0", "status = status", "error_message = ''"]
+    )
     async def test_a_final_job_cannot_be_changed_in_any_way(
         self, desk: Desk, jobs: dict[JobStatus, int], change: str
     ) -> None:
@@ -114,6 +117,30 @@ class TestWhatIsKept:
         assert await refusal(desk, "TRUNCATE user_quotas, gpus CASCADE") == GUARD
 
 
+class TestWhatWasAskedFor:
+    """An admin approves what was submitted: nothing of it changes between that and the run."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "name = name || 'x'",
+            "gpu_type = 'V100'",
+            "num_gpus = 2, reserved_seconds = 2 * reserved_seconds",
+            "time_limit_seconds = time_limit_seconds - 1",
+            "command = 'curl https://example.org | sh'",
+            "data_location = '/home/somebody'",
+            "is_sensitive = NOT is_sensitive",
+            "justification = 'for the thesis'",
+            "reserved_seconds = reserved_seconds + 1",
+            "user_id = (SELECT min(id) FROM users WHERE id <> user_id)",
+        ],
+    )
+    async def test_it_never_changes(self, desk: Desk, jobs: dict[JobStatus, int], change: str) -> None:
+        for status, job_id in jobs.items():
+            outcome = await refusal(desk, f"UPDATE jobs SET {change} WHERE id = :id", id=job_id)  # noqa: S608
+            assert outcome == GUARD, f"a job that is {status} was changed"
+
+
 class TestConstraints:
     @pytest.mark.parametrize(
         "change",
@@ -123,9 +150,6 @@ class TestConstraints:
             "UPDATE user_quotas SET reserved_seconds = -1",
             "UPDATE user_quotas SET used_seconds = -1",
             "UPDATE user_quotas SET ends_at = starts_at",
-            "UPDATE jobs SET num_gpus = 0, reserved_seconds = 0",
-            "UPDATE jobs SET num_gpus = 65, reserved_seconds = 65 * time_limit_seconds",
-            "UPDATE jobs SET reserved_seconds = reserved_seconds - 1",
             "UPDATE jobs SET charged_seconds = -1 WHERE status = 'RUNNING'",
             "UPDATE jobs SET charged_seconds = reserved_seconds + 1 WHERE status = 'RUNNING'",
             "UPDATE jobs SET charged_seconds = 1 WHERE status = 'PENDING'",
@@ -139,8 +163,6 @@ class TestConstraints:
             "UPDATE jobs SET decided_at = created_at - interval '1 second' WHERE status = 'APPROVED'",
             "UPDATE jobs SET started_at = decided_at - interval '1 second' WHERE status = 'RUNNING'",
             "UPDATE jobs SET progress = 1.5 WHERE status = 'RUNNING'",
-            "UPDATE jobs SET name = ''",
-            "UPDATE jobs SET command = repeat('x', 16385)",
             "UPDATE gpu_allocations SET released_at = allocated_at - interval '1 second'",
             "UPDATE gpus SET drained_at = now()",
             "UPDATE job_counts SET jobs = -1",
@@ -153,6 +175,26 @@ class TestConstraints:
         # Rows that are final refuse to change at all; they must not be what refuses here.
         change = change if "jobs SET" not in change or "WHERE" in change else f"{change} WHERE status = 'PENDING'"
         assert await refusal(desk, change) == CHECK_VIOLATION
+
+    @pytest.mark.usefixtures("jobs")
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            "num_gpus = 0, reserved_seconds = 0",
+            "num_gpus = 65, reserved_seconds = 65 * time_limit_seconds",
+            "reserved_seconds = reserved_seconds - 1",
+            "name = ''",
+            "command = repeat('x', 16385)",
+        ],
+    )
+    async def test_nonsense_that_was_asked_for_is_refused(self, desk: Desk, asked: str) -> None:
+        """By the checks; the guard of what was asked for, which refuses any change, is out of the way."""
+        change = text(f"UPDATE jobs SET {asked} WHERE status = 'PENDING'")  # noqa: S608
+        async with desk.state.database.transaction() as connection:
+            await connection.execute(text("SET LOCAL session_replication_role = replica"))
+            with pytest.raises(DBAPIError) as refused:
+                await connection.execute(change)
+        assert getattr(refused.value.orig, "sqlstate", "") == CHECK_VIOLATION
 
     async def test_a_gpu_is_given_to_one_run_at_a_time(self, desk: Desk, jobs: dict[JobStatus, int]) -> None:
         again = (

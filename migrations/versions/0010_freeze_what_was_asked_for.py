@@ -1,0 +1,35 @@
+"""Freeze what was asked for: what an admin approves is what runs, even where somebody types SQL"""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+ASKED_FOR = (
+    "user_id",
+    "name",
+    "gpu_type",
+    "num_gpus",
+    "time_limit_seconds",
+    "command",
+    "data_location",
+    "is_sensitive",
+    "justification",
+    "reserved_seconds",
+)
+
+
+def upgrade() -> None:
+    changed = ", ".join(f"OLD.{column}" for column in ASKED_FOR)
+    to = ", ".join(f"NEW.{column}" for column in ASKED_FOR)
+    op.execute(
+        "CREATE TRIGGER asked_for_once BEFORE UPDATE ON jobs FOR EACH ROW "
+        f"WHEN (({changed}) IS DISTINCT FROM ({to})) "
+        "EXECUTE FUNCTION refuse('what was asked for never changes')"
+    )
+
+
+def downgrade() -> None:
+    op.execute("DROP TRIGGER asked_for_once ON jobs")
