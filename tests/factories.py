@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from app.api.state import AppState
@@ -121,9 +122,10 @@ async def make_job(
     time_limit: timedelta = timedelta(hours=1),
     command: str = "python train.py",
     key: str | None = None,
+    **more: Any,
 ) -> JobRow:
-    """Submit a job; it needs a fleet that has the type. It is PENDING."""
-    request = JobRequest(name, gpu_type, num_gpus, int(time_limit.total_seconds()), command)
+    """Submit a job; it needs a fleet that has the type. It is PENDING. `more`: other fields of a `JobRequest`."""
+    request = JobRequest(name, gpu_type, num_gpus, int(time_limit.total_seconds()), command, **more)
     async with state.database.autocommit() as connection:
         return await jobs.submit(
             connection,

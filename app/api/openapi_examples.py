@@ -35,6 +35,7 @@ BY_NAME: Mapping[str, Any] = {
     "password": "quiet-River-71-lantern",
     "progress": 0.4,
     "reason": "Use the T4s for this size",
+    "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "reserved_gpu_hours": 8,
     "reserved_beyond_limit_gpu_hours": 0,
     "reserved_hours": 25.5,

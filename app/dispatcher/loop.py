@@ -48,6 +48,7 @@ from app.dispatcher.tracking import TrackedRun, Watchlist, cancellation, tracked
 from app.domain.errors import NoCapacity, QuotaExceeded
 from app.domain.execution import EndReason, Executor, JobSpec, LaunchError, Observation, RunState
 from app.domain.identity import Actor
+from app.domain.job_request import JobRequest
 from app.domain.job_state import JobStatus
 from app.domain.scheduling import WaitingJob, explain_waits, plan_starts
 from app.services import jobs, transitions
@@ -287,6 +288,11 @@ class Dispatcher:
 
     async def _launch_one(self, row: Row[Any], term: int) -> None:
         run = tracked(row)
+        if row.approved_digest not in (None, JobRequest.of(row).digest):
+            log.error("a job is not launched: it is not what was approved", job_id=row.id)
+            message = "What stands in the database is not what was approved. Nothing was run."
+            await self._write(_ending(run, give_up(run, EndReason.LAUNCH_FAILURE, message)), term)
+            return
         crash_point("dispatcher.before-launch")
         try:
             await self._errands.ask(partial(self._start, spec_of(row), term), self._launches)

@@ -12,7 +12,7 @@ DomainError
 ├── NotFound                unknown, or not yours: the two look the same
 ├── LogOutOfReach           the job is yours, but its log is where this service cannot read
 ├── Conflict                understood, but the present state forbids it
-│   ├── JobStateConflict · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus · TooManyTokens
+│   ├── JobStateConflict · RequestDiffers · NoCapacity · EmailTaken · LastAdmin · EngineGivesOutGpus · TooManyTokens
 │   └── QuotaExceeded · ExceedsMonthlyQuota · ExceedsFleet · QuotaBelowUse · AdjustmentOutOfRange · RefundOutOfRange
 ├── InvalidInput            one field, with a reason a person can act on
 │   └── UnknownGpuType · EmailRefused · EmailDomainRefused · PasswordRefused
@@ -102,6 +102,14 @@ class JobStateConflict(Conflict):
     allowed: Sequence[JobAction]
     changed_by: str | None
     changed_at: datetime
+
+
+@dataclass
+class RequestDiffers(Conflict):
+    """What an admin had before them is not what the job asks for."""
+
+    code = "request-differs"
+    job_id: int
 
 
 @dataclass

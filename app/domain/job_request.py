@@ -1,7 +1,8 @@
 """What a person asks for: a job, in the units of the system, and a list of jobs."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from app.domain.job_state import JobStatus
 
@@ -19,9 +20,14 @@ class JobRequest:
     is_sensitive: bool = False
     justification: str | None = None
 
+    @classmethod
+    def of(cls, job: Any) -> Self:
+        """What a job's row was submitted with."""
+        return cls(**{field.name: getattr(job, field.name) for field in fields(cls)})
+
     @property
     def digest(self) -> bytes:
-        """The same for the same request: what an idempotency key is checked against."""
+        """SHA-256, the same for the same request: what idempotency keys and approvals are checked against."""
         return hashlib.sha256(repr(sorted(asdict(self).items())).encode()).digest()
 
 

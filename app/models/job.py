@@ -112,6 +112,8 @@ class Job(Base):
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     decision_note: Mapped[str | None]
+    approved_digest: Mapped[bytes | None]
+    """SHA-256 of the request that was approved. Nothing else is launched."""
 
     run_id: Mapped[UUID | None]
     executor: Mapped[str | None]

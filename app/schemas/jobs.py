@@ -92,6 +92,7 @@ class JobRead(ResponseModel):
     data_location: str | None
     is_sensitive: bool
     justification: str | None
+    digest: str = Field(description="Stands for all that was asked for; an approval can name it.")
     status: JobStatus
     reason: EndReason | None
     wait_reason: WaitReason | None
@@ -139,6 +140,7 @@ class JobRead(ResponseModel):
             data_location=row.data_location,
             is_sensitive=row.is_sensitive,
             justification=row.justification,
+            digest=JobRequest.of(row).digest.hex(),
             status=status,
             reason=EndReason(row.reason) if row.reason else None,
             wait_reason=waiting,
@@ -288,8 +290,18 @@ class UtilisationRead(ResponseModel):
     temperature_celsius: float | None
 
 
+Digest = Annotated[
+    str,
+    Field(
+        pattern="^[0-9a-f]{64}$",
+        description="The `digest` of the request that was read. Where the job asks for something else, it is refused.",
+    ),
+]
+
+
 class ApproveRequest(RequestModel):
     note: OptionalNote = None
+    digest: Digest | None = None
 
 
 class RejectRequest(RequestModel):
@@ -313,6 +325,7 @@ class Decision(RequestModel):
     job_id: Annotated[int, Field(ge=1, le=2**63 - 1)]
     action: Literal["approve", "reject", "start"]
     note: OptionalNote = None
+    digest: Digest | None = None
 
     @model_validator(mode="after")
     def _rejects_with_a_reason(self) -> Self:

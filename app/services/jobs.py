@@ -26,6 +26,7 @@ from app.domain.errors import (
     NotFound,
     QuotaExceeded,
     RefundOutOfRange,
+    RequestDiffers,
     ServiceBusy,
     UnknownGpuType,
 )
@@ -162,12 +163,27 @@ async def history(connection: AsyncConnection, caller: Caller, job_id: int) -> S
 
 
 async def approve(
-    connection: AsyncConnection, caller: Caller, job_id: int, *, note: str | None, now: datetime, origin: Origin
+    connection: AsyncConnection,
+    caller: Caller,
+    job_id: int,
+    *,
+    note: str | None,
+    digest: bytes | None = None,
+    now: datetime,
+    origin: Origin,
 ) -> JobRow:
-    """Allow the job to run. Approving again what one has approved oneself changes nothing."""
+    """Allow the job to run. Approving again what one has approved oneself changes nothing.
+
+    Raises:
+        RequestDiffers: `digest` is that of another request.
+    """
     job = await read(connection, caller, job_id)
+    asked = JobRequest.of(job).digest
+    if digest not in (None, asked):
+        raise RequestDiffers(job_id)
     move = Move(job_id, JobStatus.PENDING, JobStatus.APPROVED, note=note)
     if job.status == JobStatus.PENDING and await transitions.apply(connection, [move], actor=caller.actor, now=now):
+        await queries.note_approved(connection, job_id, asked)
         await _record(connection, caller, AuditAction.JOB_APPROVED, job_id, note, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)

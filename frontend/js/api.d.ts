@@ -1214,6 +1214,8 @@ export interface components {
         };
         /** ApproveRequest */
         ApproveRequest: {
+            /** Digest */
+            digest?: string | null;
             /** Note */
             note?: string | null;
         };
@@ -1303,6 +1305,8 @@ export interface components {
              * @enum {string}
              */
             action: "approve" | "reject" | "start";
+            /** Digest */
+            digest?: string | null;
             /** Job Id */
             job_id: number;
             /** Note */
@@ -1651,6 +1655,11 @@ export interface components {
             decided_by: components["schemas"]["Person"] | null;
             /** Decision Note */
             decision_note: string | null;
+            /**
+             * Digest
+             * @description Stands for all that was asked for; an approval can name it.
+             */
+            digest: string;
             /**
              * Engine Job Id
              * @description The engine's own name for the run, such as Slurm's job number.

@@ -1,5 +1,6 @@
-"""Freeze what was asked for: what an admin approves is what runs, even where somebody types SQL"""
+"""Freeze what was asked for, and keep of what the approval was: what was approved is what runs"""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
@@ -22,6 +23,7 @@ ASKED_FOR = (
 
 
 def upgrade() -> None:
+    op.add_column("jobs", sa.Column("approved_digest", sa.LargeBinary(), nullable=True))
     changed = ", ".join(f"OLD.{column}" for column in ASKED_FOR)
     to = ", ".join(f"NEW.{column}" for column in ASKED_FOR)
     op.execute(
@@ -33,3 +35,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TRIGGER asked_for_once ON jobs")
+    op.drop_column("jobs", "approved_digest")

@@ -39,10 +39,12 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "PATCH /api/v1/auth/me": {"full_name": "Sara A.", "locale": "en"},
     "POST /api/v1/auth/password": {"current_password": PASSWORD, "new_password": "another-River-72-lantern"},
     "POST /api/v1/auth/tokens": {"name": "nightly runs", "scopes": ["jobs:read"], "expires_in_days": 90},
-    "POST /api/v1/admin/jobs/{job_id}/approve": {"note": "Go ahead"},
+    "POST /api/v1/admin/jobs/{job_id}/approve": {"note": "Go ahead", "digest": None},
     "POST /api/v1/admin/jobs/{job_id}/reject": {"reason": "No data agreement"},
     "POST /api/v1/admin/jobs/{job_id}/refund": {"gpu_hours": 0.25, "reason": "The disk of node1 was full"},
-    "POST /api/v1/admin/jobs/decisions": {"decisions": [{"job_id": 1, "action": "reject", "note": "Too long"}]},
+    "POST /api/v1/admin/jobs/decisions": {
+        "decisions": [{"job_id": 1, "action": "reject", "note": "Too long", "digest": None}]
+    },
     "PATCH /api/v1/admin/users/{user_id}": {"is_admin": False, "is_active": True, "full_name": "Sara B."},
     "PUT /api/v1/admin/users/{user_id}/quota": {"limit_hours": 120, "reason": "Thesis deadline"},
     "POST /api/v1/admin/users/{user_id}/quota/adjustments": {"hours": 1.5, "reason": "Counted by hand"},

@@ -32,6 +32,25 @@ async def test_an_approved_job_names_who_approved_it_and_why(state: AppState, as
     assert approved["actions"] == ["start", "cancel"]
 
 
+async def test_only_what_was_read_is_approved(state: AppState, as_admin: Any, user: Person) -> None:
+    """The digest stands for all that was asked for; without one, as from old clients, nothing is compared."""
+    job, same, other = [await make_job(state, user, command=command) for command in ("a", "a", "b")]
+    seen = {each["id"]: each["digest"] for each in (await as_admin.get("/api/v1/admin/jobs")).json()}
+    assert seen[job.id] == seen[same.id] != seen[other.id]
+    path = f"/api/v1/admin/jobs/{job.id}/approve"
+    answer = await as_admin.post(path, json={"digest": seen[other.id]})
+    assert (answer.status_code, answer.json()["code"]) == (409, "request-differs")
+    assert (await as_admin.get(f"/api/v1/jobs/{job.id}")).json()["status"] == "PENDING"
+    assert (await as_admin.post(path, json={"digest": seen[job.id]})).json()["status"] == "APPROVED"
+    decisions = [
+        {"job_id": each.id, "action": "approve", "digest": seen[each.id if each is same else job.id]}
+        for each in (same, other)
+    ]
+    results = (await as_admin.post("/api/v1/admin/jobs/decisions", json={"decisions": decisions})).json()
+    assert [result["status"] for result in results] == [200, 409]
+    assert (await as_admin.post(path, json={"digest": "x"})).status_code == 422
+
+
 async def test_repeating_ones_own_decision_changes_nothing(state: AppState, as_admin: Any, user: Person) -> None:
     job = await make_job(state, user)
     path = f"/api/v1/admin/jobs/{job.id}"

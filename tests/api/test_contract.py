@@ -61,6 +61,7 @@ CODES = {
     "password-refused",
     "quota-below-use",
     "refund-out-of-range",
+    "request-differs",
     "registration-closed",
     "quota-exceeded",
     "route-not-found",

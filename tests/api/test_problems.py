@@ -47,6 +47,7 @@ REFUSALS: list[tuple[errors.DomainError, int, dict[str, Any]]] = [
     (errors.LogOutOfReach(where="/srv/logs/7.log"), 404, {"where": "/srv/logs/7.log"}),
     (errors.EngineGivesOutGpus(engine="slurm", node="n1"), 409, {"engine": "slurm", "node": "n1"}),
     (errors.EngineGivesOutGpus(engine="another", node="n1"), 409, {"engine": "another", "node": "n1"}),
+    (errors.RequestDiffers(job_id=7), 409, {"job_id": 7}),
     (errors.EmailTaken(email="sara@example.org"), 409, {}),
     (errors.LastAdmin(), 409, {}),
     (

@@ -337,10 +337,8 @@ async def test_markup_in_what_people_write_is_text(
     """Scripts, handlers and styles would be trouble, which fails the test."""
     page = await visitor(user)
     for text in MARKUP:
-        job_id = await run_of(desk, user, admin, f"{text}\n#SIM exit=1 duration=50%", name=text)
-        await desk.sql(
-            "UPDATE jobs SET justification = :text, data_location = :text WHERE id = :id", text=text, id=job_id
-        )
+        facts = {"name": text, "justification": text, "data_location": text}
+        job_id = await run_of(desk, user, admin, f"{text}\n#SIM exit=1 duration=50%", **facts)
         await ended(desk, job_id)
         await page.goto(f"/ui/job.html?id={job_id}")
         await expect(page.locator(".log-state")).to_contain_text("Complete")

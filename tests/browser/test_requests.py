@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import Error, Locator, Page, Route, expect
 
 from app.api.state import AppState
+from app.domain.job_request import JobRequest
 from tests.browser.axe import barriers
 from tests.browser.conftest import Visitor
 from tests.browser.pages import settled
@@ -63,7 +64,9 @@ async def test_a_request_is_approved_with_a_note(visitor: Visitor, user: Person,
     await open_queue(page)
     await expect(page.locator("#list .job-link")).to_have_text(["first", "second"])
     await action(page, "first", "approve").click()
-    await answer(page, "Good luck!")
+    async with page.expect_request("**/approve") as sent:
+        await answer(page, "Good luck!")
+    assert (await sent.value).post_data_json["digest"] == JobRequest.of(await desk.job(ids["first"])).digest.hex()
     await expect(page.locator(".toast-success")).to_contain_text("first")
     await expect(row(page, "first")).to_have_count(0)
     await has_focus(page, "second")
@@ -111,10 +114,8 @@ async def test_a_row_says_what_an_approver_wants_to_know(
 ) -> None:
     await desk.set_limit(admin, user, 20 * HOUR)
     await desk.reject(admin, await desk.submit(user, name="before"))
-    job_id = await desk.submit(user, name="now", num_gpus=3, gpu_type="V100", command="python train.py --epochs 10")
-    await desk.sql(
-        "UPDATE jobs SET is_sensitive = true, justification = 'For the thesis' WHERE id = :id RETURNING id", id=job_id
-    )
+    asked = {"num_gpus": 3, "gpu_type": "V100", "command": "python train.py --epochs 10"}
+    await desk.submit(user, name="now", is_sensitive=True, justification="For the thesis", **asked)
     page = await visitor(admin)
     await open_queue(page)
     for said in (

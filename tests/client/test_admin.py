@@ -28,6 +28,15 @@ async def test_a_request_is_seen_approved_and_started(sara: Gtm, reza: Gtm, desk
     assert reza("admin", "requests", "--status", "pending").err == "Nothing waits.\n"
 
 
+async def test_what_was_read_is_approved_and_nothing_else(reza: Gtm, desk: Desk, user: Person) -> None:
+    job_id, other = await desk.submit(user), await desk.submit(user, command="another")
+    digest = reza("show", job_id, "--json").json["digest"]
+    assert "[request-differs]" in reza("admin", "approve", other, "--digest", digest, code=5).err
+    assert "of one job" in reza("admin", "approve", job_id, other, "--digest", digest, code=2).err
+    assert reza("admin", "approve", job_id, "--digest", digest).err.startswith(f"Job {job_id} is APPROVED.")
+    assert (await desk.job(other)).status == "PENDING"
+
+
 async def test_a_decision_that_is_repeated_names_what_is_useful_now(
     reza: Gtm, desk: Desk, user: Person, admin: Person
 ) -> None:

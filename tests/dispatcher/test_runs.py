@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.domain.execution import EndReason, LaunchError, Observation, RunState, TimeKeeping
 from app.executors.simulated.executor import SimulatedExecutor
@@ -420,6 +421,20 @@ class TestFailingToLaunch:
         await scripted.tick(minutes=2)
         assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
         assert await scripted.gpus("is_quarantined") == 1
+
+
+async def test_what_is_not_what_was_approved_is_not_launched(scripted: Scene[ScriptedEngine]) -> None:
+    """Somebody has changed it in the database, past the guards."""
+    job_id, other = await scripted.start(), await scripted.start()
+    async with scripted.state.database.transaction() as connection:
+        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(text("UPDATE jobs SET command = 'mine' WHERE id = :id"), {"id": job_id})
+    await scripted.tick()
+    assert [spec.job_id for spec in scripted.engine.started] == [other]
+    assert await scripted.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 0)
+    assert (await scripted.job(job_id)).error_message == (
+        "What stands in the database is not what was approved. Nothing was run."
+    )
 
 
 class TestAQuarantine:

@@ -90,7 +90,13 @@ async def decide(
                 match decision.action:
                     case JobAction.APPROVE:
                         row = await jobs.approve(
-                            connection, admin, decision.job_id, note=decision.note, now=now, origin=origin
+                            connection,
+                            admin,
+                            decision.job_id,
+                            note=decision.note,
+                            digest=_bytes_of(decision.digest),
+                            now=now,
+                            origin=origin,
                         )
                     case JobAction.REJECT:
                         reason = decision.note or UNSPECIFIED
@@ -123,8 +129,10 @@ async def approve(
     body: ApproveRequest | None = None,
 ) -> JobRead:
     """Allow a PENDING job to run."""
-    note = body.note if body else None
-    return JobRead.of(await jobs.approve(connection, admin, job_id, note=note, now=now, origin=origin), admin, language)
+    given = body or ApproveRequest()
+    digest = _bytes_of(given.digest)
+    row = await jobs.approve(connection, admin, job_id, note=given.note, digest=digest, now=now, origin=origin)
+    return JobRead.of(row, admin, language)
 
 
 @router.post("/{job_id}/reject", responses=problems(401, 403, 404, 409, 422, 503))
@@ -174,3 +182,7 @@ async def start(
     """Run an APPROVED job now. Where the engine queues by itself, it stays APPROVED until the engine runs it."""
     row = await jobs.start(connection, admin, job_id, engine=engine, policy=policy, now=now, origin=origin)
     return JobRead.of(row, admin, language)
+
+
+def _bytes_of(digest: str | None) -> bytes | None:
+    return None if digest is None else bytes.fromhex(digest)

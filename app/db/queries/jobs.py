@@ -214,6 +214,7 @@ _DISPATCH = text(
     SELECT id FROM noted
     """
 )
+_NOTE_APPROVED = text("UPDATE jobs SET approved_digest = :digest WHERE id = :job_id")
 _REQUEST_CANCEL = text(
     """
     WITH noted AS (
@@ -300,6 +301,11 @@ async def submit(
 async def get(connection: AsyncConnection, job_id: int, *, visible_to: int | None) -> JobRow | None:
     """One job; with `visible_to`, only if it belongs to that user."""
     return (await connection.execute(_GET, {"job_id": job_id, "user_id": visible_to})).one_or_none()
+
+
+async def note_approved(connection: AsyncConnection, job_id: int, digest: bytes) -> None:
+    """Keep of what the approval was, in the transaction that approves."""
+    await connection.execute(_NOTE_APPROVED, {"job_id": job_id, "digest": digest})
 
 
 async def lock(connection: AsyncConnection, job_id: int) -> JobRow | None:

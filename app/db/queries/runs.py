@@ -15,7 +15,8 @@ _FENCE = "lease AS (SELECT 1 FROM dispatcher_lease WHERE term = :term AND expire
 _HELD = "EXISTS (SELECT FROM lease)"
 _RUN = """
     j.id, j.user_id, j.run_id, j.executor, j.name, j.gpu_type, j.num_gpus, j.time_limit_seconds, j.reserved_seconds,
-    j.command, j.data_location, j.status, j.started_at, j.dispatched_at, j.launched_at, j.finished_at, j.unknown_since,
+    j.command, j.data_location, j.is_sensitive, j.justification, j.approved_digest,
+    j.status, j.started_at, j.dispatched_at, j.launched_at, j.finished_at, j.unknown_since,
     j.cancel_requested_at, j.cancel_requested_by, j.cancel_reason, j.measured_seconds, owner.email AS owner_email,
     (SELECT jsonb_agg(jsonb_build_array(g.node, g.gpu_index, g.uuid) ORDER BY g.node, g.gpu_index)
      FROM gpu_allocations a JOIN gpus g ON g.id = a.gpu_id WHERE a.job_id = j.id) AS slots

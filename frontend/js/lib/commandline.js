@@ -38,12 +38,14 @@ export function gtmLine(request) {
 }
 
 /**
- * For curl. The token is the reader's own to fill in.
+ * For curl. The token is the reader's own to fill in. What is still missing is left out.
  * @param {Request} request
  * @param {string} origin of the service
  */
 export function curlLine(request, origin) {
-  return `curl -X POST ${origin}/api/v1/jobs \\\n  -H "Authorization: Bearer $GTM_TOKEN" \\\n  -H "Content-Type: application/json" \\\n  -d ${quoted(JSON.stringify(request, null, 2))}`;
+  const given = Object.entries(request).filter(([, value]) => value !== null && !Number.isNaN(value));
+  const body = JSON.stringify(Object.fromEntries(given), null, 2);
+  return `curl -X POST ${origin}/api/v1/jobs \\\n  -H "Authorization: Bearer $GTM_TOKEN" \\\n  -H "Content-Type: application/json" \\\n  -d ${quoted(body)}`;
 }
 
 /**

@@ -275,7 +275,8 @@ function approve(job) {
     body: html`<p>${t("approve.text", { who: job.owner.full_name ?? job.owner.email, hours: hours(job.reserved_gpu_hours) })}</p>
       ${noteField("approve-note", t("approve.note"), t("approve.note_hint"))}`,
     submit: t("job.action.approve"),
-    action: ({ note }) => call("POST", `/admin/jobs/${job.id}/approve`, { note: note?.trim() || null }),
+    action: ({ note }) =>
+      call("POST", `/admin/jobs/${job.id}/approve`, { note: note?.trim() || null, digest: job.digest }),
   });
 }
 

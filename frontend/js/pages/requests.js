@@ -688,7 +688,7 @@ async function decide(decision, chosen, note) {
   /** @type {Schemas["DecisionResult"][]} */
   const results = [];
   for (const part of inParts(chosen, MOST_AT_ONCE)) {
-    const decisions = part.map(({ id }) => ({ job_id: id, action: decision, note }));
+    const decisions = part.map(({ id, digest }) => ({ job_id: id, action: decision, note, digest }));
     results.push(...(await call("POST", "/admin/jobs/decisions", { decisions })));
   }
   return results;

@@ -44,9 +44,15 @@ def approve(
     session: Session,
     job_ids: JobArguments,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="A remark that the owner reads.")] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(metavar="SHA256", help="Only if it still asks for what was read: `digest` of `gtm show --json`."),
+    ] = None,
 ) -> None:
     """Allow PENDING jobs to run."""
-    _decide(session, job_ids, "approve", note, then={"APPROVED": "gtm admin start"})
+    if digest is not None and len(job_ids) > 1:
+        raise UsageError("--digest is that of one job.", hint="gtm admin approve JOB --digest …")
+    _decide(session, job_ids, "approve", note, digest=digest, then={"APPROVED": "gtm admin start"})
 
 
 def reject(
@@ -127,14 +133,22 @@ def _say_next(session: Session, jobs: list[Mapping[str, Any]]) -> None:
     session.output.say(f"To decide on: {len(to_decide)}. To start: {len(jobs) - len(to_decide)}.", then=then)
 
 
-def _decide(session: Session, job_ids: list[int], action: str, note: str | None, *, then: Mapping[str, str]) -> None:
+def _decide(
+    session: Session,
+    job_ids: list[int],
+    action: str,
+    note: str | None,
+    *,
+    digest: str | None = None,
+    then: Mapping[str, str],
+) -> None:
     """`then`: the command that is useful next, by the status that the jobs have come to.
 
     Raises:
         typer.Exit: with the highest exit code, if one of several was refused.
         CommandError: the only one was.
     """
-    results = _results(session, list(dict.fromkeys(job_ids)), action, note)
+    results = _results(session, list(dict.fromkeys(job_ids)), action, note, digest)
     decided = [result["job"] for result in results if result["job"]]
     tell(session, decided, _standing, then=lambda jobs: _next_step(jobs, then))
     refused = [result for result in results if not result["job"]]
@@ -147,13 +161,15 @@ def _decide(session: Session, job_ids: list[int], action: str, note: str | None,
         raise typer.Exit(max(exit_code_of(result["status"]) for result in refused))
 
 
-def _results(session: Session, job_ids: list[int], action: str, note: str | None) -> list[Mapping[str, Any]]:
+def _results(
+    session: Session, job_ids: list[int], action: str, note: str | None, digest: str | None
+) -> list[Mapping[str, Any]]:
     """One for each job, in their order, from one call: it comes back with all of them, or with none."""
     if len(job_ids) > MOST_AT_ONCE:
         raise UsageError(
             f"{MOST_AT_ONCE} jobs are decided on in one call; these are {len(job_ids)}.", hint="xargs -n 100"
         )
-    decisions = [{"job_id": job_id, "action": action, "note": note} for job_id in job_ids]
+    decisions = [{"job_id": job_id, "action": action, "note": note, "digest": digest} for job_id in job_ids]
     results: list[Mapping[str, Any]] = session.service.post("/admin/jobs/decisions", {"decisions": decisions})
     return results
 
