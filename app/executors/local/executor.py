@@ -235,14 +235,14 @@ class LocalExecutor:
             if run is None:
                 return self._is_starting()
             self._see_to_its_end(run_id, run, directory)
-            return self._is_running(run_id, run.started.at)
+            return self._is_running(run_id, run.started)
         # Whatever its wrapper had to say before it let go of the lock is there by now.
         if (observation := self._end_of(directory)) is not None:
             return observation
         if has_begun:
             self._bury(run_id)
             run = self._run_under_way(run_id, directory)
-            return self._is_running(run_id, None if run is None else run.started.at)
+            return self._is_running(run_id, None if run is None else run.started)
         return self._not_begun(run_id, directory)
 
     def _end_of(self, directory: RunDirectory) -> Observation | None:
@@ -301,15 +301,15 @@ class LocalExecutor:
     def _is_starting(self) -> Observation:
         return Observation(RunState.STARTING, unchanged_until=self._clock() + STARTING_INTERVAL)
 
-    def _is_running(self, run_id: UUID, started_at: datetime | None) -> Observation:
+    def _is_running(self, run_id: UUID, started: Started | None) -> Observation:
         now = self._clock()
         crowded = timedelta(seconds=len(self._running) / POLLS_PER_SECOND)
         interval = min(LONGEST_POLL_INTERVAL, max(POLL_INTERVAL, crowded))
         phase = run_id.int % 1000 / 1000
         return Observation(
             RunState.RUNNING,
-            timedelta(0) if started_at is None else max(timedelta(0), now - started_at),
-            started_at=started_at,
+            timedelta(0) if started is None else _time_since(started, now),
+            started_at=None if started is None else started.at,
             unchanged_until=now + interval * (0.75 + phase / 4),
         )
 
@@ -462,6 +462,12 @@ class LocalExecutor:
         except TimeoutError:
             self._driver_is_back = self._driver.submit(lambda: None)
             raise
+
+
+def _time_since(started: Started, now: datetime) -> timedelta:
+    """How long a run has been under way. A clock that was set forward meanwhile makes it no longer than it is."""
+    at_most = timedelta(seconds=processes.age_seconds(started.start_ticks))
+    return max(timedelta(0), min(now - started.at, at_most))
 
 
 def _signal(started: Started, number: Signals) -> None:

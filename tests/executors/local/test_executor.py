@@ -122,6 +122,25 @@ def test_the_job_is_given_its_directories_and_nothing_that_it_put_in_their_place
     assert treasure.stat().st_uid == 0
 
 
+async def test_a_clock_that_is_set_forward_makes_no_run_last_longer(executor: LocalExecutor, runs: Path) -> None:
+    """A run that seems to have overstayed would be stopped."""
+    spec = spec_of("sleep 1000")
+    await executor.start(spec)
+    options = LocalOptions(runs, user=other_user())
+    later = LocalExecutor(open_devices("2xCPU"), options, lambda: system_clock() + timedelta(days=1))
+    await later.adopt([spec])
+    observations: list[Observation] = []
+
+    async def runs_there() -> bool:
+        observations[:] = (await later.poll([spec.run_id])).values()
+        return bool(observations) and observations[0].state is RunState.RUNNING
+
+    await eventually(runs_there)
+    assert observations[0].elapsed < timedelta(hours=1)
+    await executor.stop(spec.run_id, timedelta(0))
+    await end_of(executor, spec.run_id)
+
+
 async def test_the_command_has_its_gpus_and_no_secret_of_the_service(
     executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
