@@ -46,7 +46,7 @@ from app.dispatcher.lease import LEASE_TTL, Lease
 from app.dispatcher.settlement import begin, call_off, give_up, settle
 from app.dispatcher.tracking import TrackedRun, Watchlist, cancellation, tracked
 from app.domain.errors import NoCapacity, QuotaExceeded
-from app.domain.execution import EndReason, Executor, JobSpec, LaunchError, Observation, RunState
+from app.domain.execution import EndReason, Executor, JobSpec, LaunchError, Observation, RunState, TimeKeeping
 from app.domain.identity import Actor
 from app.domain.job_request import JobRequest
 from app.domain.job_state import JobStatus
@@ -250,15 +250,24 @@ class Dispatcher:
     async def _read_inventory(self, term: int) -> None:
         try:
             inventory = await self._errands.ask(self._executor.inventory)
-            keeping = await self._errands.ask(self._executor.time_keeping)
         except Exception:
             log.exception("the fleet could not be read")
             return
+        keeping = await self._time_keeping()
         async with self._pen, self._database.transaction() as connection:
             if await lease.fence(connection, term=term):
                 now = self._clock()
-                await engines.note(connection, self._engine.name, keeping, now=now)
+                if keeping is not None:
+                    await engines.note(connection, self._engine.name, keeping, now=now)
                 await gpus.sync_inventory(connection, executor=self._engine.name, gpus=inventory, now=now)
+
+    async def _time_keeping(self) -> TimeKeeping | None:
+        """None: it cannot be told now, and what was told before holds."""
+        try:
+            return await self._errands.ask(self._executor.time_keeping)
+        except Exception:
+            log.exception("the engine does not tell how it keeps time limits")
+            return None
 
     async def _end_quarantine(self, term: int) -> None:
         """By proof that nothing is left of a lost run. Of what is left, another stop may make an end."""
@@ -341,10 +350,11 @@ class Dispatcher:
         async with self._database.autocommit() as connection:
             cancelled = await runs.to_stop(connection, engine=self._engine.name)
         for row in cancelled:
-            if row.run_id in self._stopping:
-                continue
             if (run := self._watchlist.get(row.run_id)) is not None:
                 run.cancelled_as = cancellation(row)
+            if row.run_id in self._stopping:
+                continue
+            if run is not None:
                 self._errands.begin(("stop", row.run_id), partial(self._stop, row.run_id))
             elif row.launched_at is None and ("launch", row.run_id) not in self._errands:
                 self._errands.begin(("stop", row.run_id), partial(self._call_off, row, term))

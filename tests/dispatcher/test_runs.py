@@ -61,6 +61,8 @@ async def test_a_run_is_never_charged_more_than_was_reserved(scripted: Scene[Scr
 async def test_a_run_pays_for_the_time_that_its_engine_takes_to_end_it(scripted: Scene[ScriptedEngine]) -> None:
     scripted.engine.keeps_time = TimeKeeping(step_seconds=60, ending_seconds=30)
     await scripted.tick(minutes=1)
+    scripted.engine.fails["time_keeping"] = ConnectionError("away")  # what was told before holds
+    await scripted.tick(minutes=1)
     job_id = await scripted.start(num_gpus=2, time_limit=timedelta(seconds=1))
     await scripted.tick()
     scripted.engine.ends(job_id, EndReason.TIME_LIMIT, elapsed=timedelta(seconds=88))
@@ -221,9 +223,10 @@ class TestOverstaying:
             scripted.clock.now = began_at + elapsed
             await scripted.tick()
             assert [job for job, _ in scripted.engine.stopped] == [job_id] * stops, f"after {minutes} minutes"
+        await scripted.cancel(job_id)
         scripted.engine.ends(job_id, EndReason.SIGNALLED, elapsed=timedelta(minutes=71), signal=9)
         await scripted.tick(minutes=1)
-        assert await scripted.verdict(job_id) == ("FAILED", "SIGNALLED", 2 * HOUR)
+        assert await scripted.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 2 * HOUR)
 
     async def test_one_that_goes_on_though_it_was_cancelled_is_stopped_again(
         self, scripted: Scene[ScriptedEngine]

@@ -136,6 +136,8 @@ class SlurmExecutor:
 
     async def time_keeping(self) -> TimeKeeping:
         scontrol = self._options.commands.scontrol
+        if scontrol is None:
+            return limits.USUAL
         config = await self._runner.ask([scontrol, *limits.CONFIG_ARGUMENTS])
         partitions = await self._runner.ask([scontrol, *limits.PARTITION_ARGUMENTS])
         return limits.parse(config, partitions, used=self._options.partitions)

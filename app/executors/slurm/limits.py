@@ -16,6 +16,9 @@ MINUTE_SECONDS = 60
 LOOKS_FOR_LIMITS_EVERY_SECONDS = 30
 """Slurm's PERIODIC_TIMEOUT, which no setting changes."""
 
+USUAL = TimeKeeping(MINUTE_SECONDS, LOOKS_FOR_LIMITS_EVERY_SECONDS + 30)
+"""As Slurm comes: KillWait is 30 s, and there is no OverTimeLimit."""
+
 _SETTING = r"^{name}\s*=\s*(\S+)"
 _PARTITION = re.compile(r"PartitionName=(\S+)")
 _OVER_TIME_LIMIT = re.compile(r"OverTimeLimit=(\S+)")

@@ -35,7 +35,7 @@ class Commands:
     sacct: str | None
     scancel: str
     sinfo: str
-    scontrol: str
+    scontrol: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def read_options(settings: Settings) -> SlurmOptions:
             sacct=shutil.which("sacct"),
             scancel=_command("scancel"),
             sinfo=_command("sinfo"),
-            scontrol=_command("scontrol"),
+            scontrol=shutil.which("scontrol"),
         ),
         command_timeout=timedelta(seconds=settings.slurm_command_timeout_seconds),
         logins=read_logins(settings.slurm_users) if as_user else None,

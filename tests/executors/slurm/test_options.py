@@ -12,7 +12,7 @@ from app.executors.slurm.commands import CommandRunner, CommandTrouble
 from app.executors.slurm.options import SlurmOptions, read_choice, read_logins, read_options
 from app.executors.slurm.submission import Placing
 
-COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sinfo", "scontrol", "sudo")
+COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "sinfo", "sudo")
 
 
 @pytest.fixture

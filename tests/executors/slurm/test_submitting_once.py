@@ -11,7 +11,7 @@ from pwd import getpwuid
 import pytest
 
 from app.core.config import Settings
-from app.domain.execution import JobSpec, LaunchError, Observation, RunState
+from app.domain.execution import JobSpec, LaunchError, Observation, RunState, TimeKeeping
 from app.executors.slurm.commands import CommandTrouble
 from app.executors.slurm.executor import LARGEST_JSON_BYTES, SlurmExecutor
 from app.executors.slurm.options import read_options
@@ -42,7 +42,6 @@ class StandIn:
         self.does("sacct", NO_ACCOUNTS)
         self.does("scancel", "true")
         self.does("sinfo", "true")
-        self.does("scontrol", "true")
         self.options = read_options(Settings(executor="slurm", slurm_log_dir=folder / "logs"))
 
     def does(self, command: str, what: str) -> None:
@@ -345,6 +344,17 @@ async def test_the_end_of_a_repetition_is_not_the_end_of_the_run(slurm: StandIn,
     (slurm.folder / "queue").write_text(f"{me}|7|gtm-{spec.run_id}|FAILED|100|101|n1|15|gres/gpu=1|None|\n")
 
     assert await executor.poll([spec.run_id]) == {}
+
+
+async def test_what_scontrol_tells_is_reserved_and_slurms_defaults_without_it(slurm: StandIn) -> None:
+    slurm.options = replace(slurm.options, commands=replace(slurm.options.commands, scontrol=None))
+    assert await slurm.executor().time_keeping() == TimeKeeping(60, 30 + 30)
+    slurm.does("scontrol", "case $2 in config) echo 'KillWait = 300 sec'; echo 'OverTimeLimit = 1 min';; esac")
+    slurm.options = read_options(Settings(executor="slurm", slurm_log_dir=slurm.folder / "logs"))
+    assert await slurm.executor().time_keeping() == TimeKeeping(60, 30 + 60 + 300)
+    slurm.does("scontrol", "echo 'slurm_load_ctl_conf error' >&2; exit 1")
+    with pytest.raises(CommandTrouble):
+        await slurm.executor().time_keeping()
 
 
 async def test_a_run_that_held_its_gpus_was_not_refused_whatever_its_marks_say(slurm: StandIn, spec: JobSpec) -> None:
