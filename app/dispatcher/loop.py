@@ -62,8 +62,8 @@ LAUNCH_DEADLINE = timedelta(minutes=2)
 """How long a run that was given GPUs may keep them while its engine cannot be asked to start it."""
 STOP_AGAIN_AFTER = timedelta(minutes=2)
 """How soon an engine is asked again to stop a run that goes on."""
-CLOCKS_DIFFER = timedelta(minutes=5)
-"""By so much at most, where an engine measures on other machines (munge allows no more)."""
+OVERSTAYS_AFTER = timedelta(minutes=5)
+"""How long beyond what was reserved a run goes on before it is stopped."""
 INVENTORY_INTERVAL = timedelta(seconds=30)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
@@ -299,8 +299,8 @@ class Dispatcher:
         run = tracked(row)
         if row.approved_digest not in (None, JobRequest.of(row).digest):
             log.error("a job is not launched: it is not what was approved", job_id=row.id)
-            message = "What stands in the database is not what was approved. Nothing was run."
-            await self._write(_ending(run, give_up(run, EndReason.LAUNCH_FAILURE, message)), term)
+            message = "What stands in the database is not what was approved, and was not launched."
+            await self._write(_ending(run, give_up(run, EndReason.LOST, message)), term)
             return
         crash_point("dispatcher.before-launch")
         try:
@@ -449,10 +449,13 @@ class Dispatcher:
         await self._write(moves, term, reports=reports, unknown=unknown)
 
     def _overstays(self, run: TrackedRun, seen: Observation, now: datetime) -> bool:
-        """The second line behind every limit and every stop: an engine that does not keep one is asked again."""
+        """The second line behind every limit and every stop: an engine that does not keep one is asked again.
+
+        One with a queue of its own may have suspended the run, or given it more time: then its limit is its own affair.
+        """
         if (asked_at := self._stopping.get(run.run_id)) is not None:
             return now - asked_at >= STOP_AGAIN_AFTER
-        return seen.elapsed > run.longest_hold + CLOCKS_DIFFER
+        return self._engine.places_gpus and seen.elapsed > run.longest_hold + OVERSTAYS_AFTER
 
     def _is_ours(self, run_id: UUID) -> bool:
         run = self._watchlist.get(run_id)

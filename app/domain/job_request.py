@@ -1,6 +1,7 @@
 """What a person asks for: a job, in the units of the system, and a list of jobs."""
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -27,8 +28,12 @@ class JobRequest:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256, the same for the same request: what idempotency keys and approvals are checked against."""
-        return hashlib.sha256(repr(sorted(asdict(self).items())).encode()).digest()
+        """SHA-256, the same for the same request: what idempotency keys and approvals are checked against.
+
+        What was not asked for is left out, so that a field that is added later changes no digest that is kept.
+        """
+        asked = {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,7 @@ class GpuHolder(ResponseModel):
     name: str
     owner: Person
     overstays: bool = Field(
-        description="It should have ended a while ago, by its time limit or because it was cancelled. The engine is "
-        "asked to stop it until it does."
+        description="It should have ended five minutes ago, by what was reserved for it or because it was cancelled."
     )
 
 

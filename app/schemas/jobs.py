@@ -294,7 +294,7 @@ Digest = Annotated[
     str,
     Field(
         pattern="^[0-9a-f]{64}$",
-        description="The `digest` of the request that was read. Where the job asks for something else, it is refused.",
+        description="The `digest` of the request that was read. An approval of something else is refused.",
     ),
 ]
 

@@ -28,7 +28,8 @@ def upgrade() -> None:
     to = ", ".join(f"NEW.{column}" for column in ASKED_FOR)
     op.execute(
         "CREATE TRIGGER asked_for_once BEFORE UPDATE ON jobs FOR EACH ROW "
-        f"WHEN (({changed}) IS DISTINCT FROM ({to})) "
+        f"WHEN (({changed}) IS DISTINCT FROM ({to}) "
+        "OR (OLD.approved_digest IS NOT NULL AND NEW.approved_digest IS DISTINCT FROM OLD.approved_digest)) "
         "EXECUTE FUNCTION refuse('what was asked for never changes')"
     )
 

@@ -242,10 +242,10 @@ class TestOverstaying:
         late, cancelled, well = [await scripted.start(time_limit=timedelta(hours=1)) for _ in range(3)]
         await scripted.tick()
         await scripted.cancel(cancelled)
-        scripted.engine.shows[late] = Observation(RunState.RUNNING, timedelta(minutes=60))
-        await scripted.tick(minutes=2)
+        scripted.engine.shows[late] = Observation(RunState.RUNNING, timedelta(minutes=65))
+        await scripted.tick(minutes=5)
         assert await scripted.overstaying() == set()
-        scripted.engine.shows[late] = Observation(RunState.RUNNING, timedelta(minutes=62))
+        scripted.engine.shows[late] = Observation(RunState.RUNNING, timedelta(minutes=66))
         await scripted.tick(minutes=1)
         assert await scripted.overstaying() == {late, cancelled}
         for job_id in (late, cancelled):
@@ -434,9 +434,9 @@ async def test_what_is_not_what_was_approved_is_not_launched(scripted: Scene[Scr
         await connection.execute(text("UPDATE jobs SET command = 'mine' WHERE id = :id"), {"id": job_id})
     await scripted.tick()
     assert [spec.job_id for spec in scripted.engine.started] == [other]
-    assert await scripted.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 0)
+    assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
     assert (await scripted.job(job_id)).error_message == (
-        "What stands in the database is not what was approved. Nothing was run."
+        "What stands in the database is not what was approved, and was not launched."
     )
 
 

@@ -140,6 +140,12 @@ class TestWhatWasAskedFor:
             outcome = await refusal(desk, f"UPDATE jobs SET {change} WHERE id = :id", id=job_id)  # noqa: S608
             assert outcome == GUARD, f"a job that is {status} was changed"
 
+    async def test_what_was_approved_is_noted_once(self, desk: Desk, jobs: dict[JobStatus, int]) -> None:
+        approved = jobs[JobStatus.APPROVED]
+        for digest in ("NULL", "sha256('another')"):
+            change = f"UPDATE jobs SET approved_digest = {digest} WHERE id = :id"  # noqa: S608
+            assert await refusal(desk, change, id=approved) == GUARD
+
 
 class TestConstraints:
     @pytest.mark.parametrize(

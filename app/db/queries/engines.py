@@ -24,6 +24,6 @@ async def note(connection: AsyncConnection, name: str, keeping: TimeKeeping, *, 
 
 
 async def time_keeping(connection: AsyncConnection, name: str) -> TimeKeeping:
-    """As its dispatcher has last told; exact before it has, when there is no fleet either."""
+    """As its dispatcher has last told; exact until the first one has looked at the engine."""
     row = (await connection.execute(_TIME_KEEPING, {"name": name})).one_or_none()
     return EXACT if row is None else TimeKeeping(row.limit_step_seconds, row.ending_seconds)

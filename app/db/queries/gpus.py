@@ -13,10 +13,10 @@ from app.domain.execution import GpuInfo, GpuSlot
 
 OVERSTAYS = """
     (j.status = 'RUNNING'
-     AND (j.measured_seconds * j.num_gpus > j.reserved_seconds + 60 * j.num_gpus
-          OR coalesce(CAST(:now AS timestamptz) - j.cancel_requested_at > interval '2 minutes', false)))
+     AND (j.measured_seconds * j.num_gpus > j.reserved_seconds + 300 * j.num_gpus
+          OR coalesce(CAST(:now AS timestamptz) - j.cancel_requested_at > interval '5 minutes', false)))
 """
-"""A run that should have ended a minute or two ago, by its limit or because it was cancelled, and holds its GPUs."""
+"""A run that should have ended five minutes ago, by its limit or because it was cancelled, and holds its GPUs."""
 OFFERED = (
     "g.retired_at IS NULL AND g.drained_at IS NULL AND NOT g.is_quarantined AND NOT g.is_contended "
     "AND NOT g.is_busy AND g.offline_reason IS NULL"

@@ -123,6 +123,7 @@ class SlurmExecutor:
         self._look_interval = SHORTEST_LOOK_INTERVAL_SECONDS
         self._text_until = 0.0
         self._no_accounts_until = 0.0
+        self._time_keeping = limits.USUAL
         self._fleet: Sequence[GpuInfo] = ()
         self._fleet_read_at = -FLEET_HOLDS_SECONDS
         self._fleet_lock = asyncio.Lock()
@@ -135,12 +136,17 @@ class SlurmExecutor:
             return self._fleet
 
     async def time_keeping(self) -> TimeKeeping:
+        """As Slurm told last; its defaults where it never did."""
         scontrol = self._options.commands.scontrol
         if scontrol is None:
             return limits.USUAL
-        config = await self._runner.ask([scontrol, *limits.CONFIG_ARGUMENTS])
-        partitions = await self._runner.ask([scontrol, *limits.PARTITION_ARGUMENTS])
-        return limits.parse(config, partitions, used=self._options.partitions)
+        try:
+            config = await self._runner.ask([scontrol, *limits.CONFIG_ARGUMENTS])
+            partitions = await self._runner.ask([scontrol, *limits.PARTITION_ARGUMENTS])
+            self._time_keeping = limits.parse(config, partitions, used=self._options.partitions)
+        except (CommandTrouble, queue.NotUnderstood) as trouble:
+            log.warning("Slurm does not tell how it keeps time limits", trouble=str(trouble))
+        return self._time_keeping
 
     async def start(self, spec: JobSpec) -> None:
         """See `Executor`. An exception other than LaunchError says that it is not known whether Slurm has the run."""

@@ -112,10 +112,10 @@ class SlurmJob:
 
     @property
     def held(self) -> timedelta:
-        """How long it held its GPUs, as far as Slurm has told by now."""
+        """How long it held its GPUs, once it has ended: of a running job Slurm tells when its limit will be over."""
         if self.elapsed is not None:
             return self.elapsed
-        if self.started_at is None or self.ended_at is None:
+        if self.phase is not RunState.ENDED or self.started_at is None or self.ended_at is None:
             return timedelta(0)
         return max(timedelta(0), self.ended_at - self.started_at)
 

@@ -688,7 +688,12 @@ async function decide(decision, chosen, note) {
   /** @type {Schemas["DecisionResult"][]} */
   const results = [];
   for (const part of inParts(chosen, MOST_AT_ONCE)) {
-    const decisions = part.map(({ id, digest }) => ({ job_id: id, action: decision, note, digest }));
+    const decisions = part.map(({ id, digest }) => ({
+      job_id: id,
+      action: decision,
+      note,
+      digest: decision === "approve" ? digest : null,
+    }));
     results.push(...(await call("POST", "/admin/jobs/decisions", { decisions })));
   }
   return results;

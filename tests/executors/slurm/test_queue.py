@@ -182,11 +182,13 @@ def test_a_mark_counts_for_nothing_against_what_slurm_tells() -> None:
     moment = datetime(2026, 11, 24, tzinfo=UTC)
 
     def job(number: str, state: str, seconds: int) -> SlurmJob:
-        ended_at = None if state == "RUNNING" else moment + timedelta(seconds=seconds)
+        """Of a running one Slurm tells the end that its limit will make."""
+        ended_at = moment + timedelta(seconds=seconds)
         return SlurmJob(RUNS, number, frozenset({state}), started_at=moment, ended_at=ended_at, placement="n1")
 
-    running, long, short = job("7", "RUNNING", 0), job("7", "COMPLETED", 3600), job("8", "COMPLETED", 1)
+    running, long, short = job("7", "RUNNING", 600), job("7", "COMPLETED", 3600), job("8", "COMPLETED", 1)
     assert most_telling([running, short], "8") is running
+    assert most_telling([running, job("8", "RUNNING", 86400)], "7") is running
     assert most_telling([long, short], "8") is long
     assert most_telling([long, short], "7") is long
     of_a_moment = job("7", "COMPLETED", 9)

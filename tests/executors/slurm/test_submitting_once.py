@@ -353,8 +353,7 @@ async def test_what_scontrol_tells_is_reserved_and_slurms_defaults_without_it(sl
     slurm.options = read_options(Settings(executor="slurm", slurm_log_dir=slurm.folder / "logs"))
     assert await slurm.executor().time_keeping() == TimeKeeping(60, 30 + 60 + 300)
     slurm.does("scontrol", "echo 'slurm_load_ctl_conf error' >&2; exit 1")
-    with pytest.raises(CommandTrouble):
-        await slurm.executor().time_keeping()
+    assert await slurm.executor().time_keeping() == TimeKeeping(60, 30 + 30)
 
 
 async def test_a_run_that_held_its_gpus_was_not_refused_whatever_its_marks_say(slurm: StandIn, spec: JobSpec) -> None:
