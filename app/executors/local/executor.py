@@ -333,6 +333,9 @@ class LocalExecutor:
         self._in_background(run_id, lambda: self._kill_and_write_verdict(self._directory(run_id)))
 
     def _kill_and_write_verdict(self, directory: RunDirectory) -> None:
+        """A verdict stays: of what is dead by now, a second look would no longer find how long it held its GPUs."""
+        if (verdict := directory.verdict()) is not None and verdict["gone"]:
+            return
         started = directory.started()
         node_failed = started is not None and started.boot_id != processes.boot_id()
         alive = not node_failed and bool(processes.leftovers(directory.path))

@@ -30,7 +30,7 @@ from app.executors.local.run_directory import RunDirectory, Started
 from app.executors.local.spec import LocalOptions
 from tests.executors.engines import make_spec
 from tests.executors.local.runs import end_all, other_user, runs_directory
-from tests.waiting import HANG_SECONDS, eventually
+from tests.waiting import HANG_SECONDS, eventually, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -378,6 +378,33 @@ async def test_to_stop_a_run_that_lost_its_wrapper_clears_it_up_though_nobody_lo
 
     await eventually(is_cleared_up)
     assert processes_of(spec.run_id) == set()
+
+
+async def test_what_was_found_of_a_lost_run_stays_though_a_stop_comes_meanwhile(
+    executor: LocalExecutor, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held its GPUs for stands there, and would be gone in a second look at what is dead by then."""
+    spec = spec_of("echo begun; sleep 600")
+    await begun(executor, spec)
+    kill_wrapper(runs, spec)
+    directory = RunDirectory(runs / str(spec.run_id))
+    ask_to_stop, looked = RunDirectory.ask_to_stop, threading.Event()
+
+    def ask_late(self: RunDirectory, grace: timedelta) -> None:
+        looked.set()
+        wait_until(lambda: self.verdict() is not None, "the run was cleared up")
+        ask_to_stop(self, grace)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "ask_to_stop", ask_late)
+        stopping = asyncio.create_task(executor.stop(spec.run_id, GRACE))
+        await eventually(lambda: asyncio.to_thread(looked.wait, 1))
+        await end_of(executor, spec.run_id)
+        found = directory.verdict()
+        await stopping
+    executor._undertaker.shutdown()
+
+    assert directory.verdict() == found
 
 
 async def test_survivors_that_can_be_killed_after_all_change_nothing_of_the_end(
