@@ -46,7 +46,16 @@ from app.dispatcher.lease import LEASE_TTL, Lease
 from app.dispatcher.settlement import begin, call_off, give_up, settle
 from app.dispatcher.tracking import TrackedRun, Watchlist, cancellation, tracked
 from app.domain.errors import NoCapacity, QuotaExceeded
-from app.domain.execution import EndReason, Executor, JobSpec, LaunchError, Observation, RunState, TimeKeeping
+from app.domain.execution import (
+    OVERSTAYS_AFTER,
+    EndReason,
+    Executor,
+    JobSpec,
+    LaunchError,
+    Observation,
+    RunState,
+    TimeKeeping,
+)
 from app.domain.identity import Actor
 from app.domain.job_request import JobRequest
 from app.domain.job_state import JobStatus
@@ -62,8 +71,6 @@ LAUNCH_DEADLINE = timedelta(minutes=2)
 """How long a run that was given GPUs may keep them while its engine cannot be asked to start it."""
 STOP_AGAIN_AFTER = timedelta(minutes=2)
 """How soon an engine is asked again to stop a run that goes on."""
-OVERSTAYS_AFTER = timedelta(minutes=5)
-"""How long beyond what was reserved a run goes on before it is stopped."""
 INVENTORY_INTERVAL = timedelta(seconds=30)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)

@@ -100,6 +100,9 @@ class TimeKeeping:
 
 EXACT = TimeKeeping()
 
+OVERSTAYS_AFTER = timedelta(minutes=5)
+"""How long a run may go on after it should have ended, before it is taken for one that keeps no limit and no stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:

@@ -62,6 +62,11 @@ def reservation(num_gpus: int, time_limit_seconds: int, keeping: TimeKeeping) ->
     return num_gpus * keeping.longest_hold_seconds(time_limit_seconds)
 
 
+def beyond_limit(reserved_seconds: int, num_gpus: int, time_limit_seconds: int) -> int:
+    """GPU-seconds of a reservation that are not for the time asked for, but for how the engine keeps it."""
+    return reserved_seconds - num_gpus * time_limit_seconds
+
+
 def charge(reserved_seconds: int, num_gpus: int, elapsed: timedelta) -> int:
     """GPU-seconds to pay: what the engine measured, a begun second counting whole, never more than was reserved."""
     measured_seconds = max(0, math.ceil(elapsed.total_seconds()))

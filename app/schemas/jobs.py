@@ -14,7 +14,7 @@ from app.domain.execution import EndReason, WaitReason
 from app.domain.identity import Caller
 from app.domain.job_request import JobRequest
 from app.domain.job_state import JobAction, JobStatus, available_actions
-from app.domain.quota import hours_from_seconds, seconds_from_hours
+from app.domain.quota import beyond_limit, hours_from_seconds, seconds_from_hours
 from app.domain.scheduling import MOST_COUNTED, PlaceInQueue
 from app.schemas.messages import Language, counted, find_message, message
 from app.schemas.people import Person
@@ -158,7 +158,7 @@ class JobRead(ResponseModel):
             cancel_requested_at=row.cancel_requested_at,
             reserved_gpu_hours=hours_from_seconds(row.reserved_seconds),
             reserved_beyond_limit_gpu_hours=hours_from_seconds(
-                row.reserved_seconds - row.num_gpus * row.time_limit_seconds
+                beyond_limit(row.reserved_seconds, row.num_gpus, row.time_limit_seconds)
             ),
             charged_gpu_hours=hours_from_seconds(row.charged_seconds),
             refunded_gpu_hours=hours_from_seconds(row.refunded_seconds),
@@ -331,6 +331,12 @@ class Decision(RequestModel):
     def _rejects_with_a_reason(self) -> Self:
         if self.action == "reject" and not (self.note and self.note.strip()):
             raise PydanticCustomError("reason_missing", "a rejection needs its reason in note")
+        return self
+
+    @model_validator(mode="after")
+    def _names_a_digest_to_approve(self) -> Self:
+        if self.action != "approve" and self.digest is not None:
+            raise PydanticCustomError("digest_without_approval", "only an approval can name a digest")
         return self
 
 

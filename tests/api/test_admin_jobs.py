@@ -49,6 +49,8 @@ async def test_only_what_was_read_is_approved(state: AppState, as_admin: Any, us
     results = (await as_admin.post("/api/v1/admin/jobs/decisions", json={"decisions": decisions})).json()
     assert [result["status"] for result in results] == [200, 409]
     assert (await as_admin.post(path, json={"digest": "x"})).status_code == 422
+    unread = {"job_id": other.id, "action": "start", "digest": seen[other.id]}
+    assert (await as_admin.post("/api/v1/admin/jobs/decisions", json={"decisions": [unread]})).status_code == 422
 
 
 async def test_repeating_ones_own_decision_changes_nothing(state: AppState, as_admin: Any, user: Person) -> None:

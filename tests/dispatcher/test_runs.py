@@ -238,6 +238,15 @@ class TestOverstaying:
             await scripted.tick(minutes=1)
             assert len(scripted.engine.stopped) == stops
 
+    async def test_it_is_told_to_admins_though_its_engine_is_silent(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start(time_limit=timedelta(hours=1))
+        await scripted.tick()
+        scripted.engine.fails["poll"] = OSError("no answer")
+        await scripted.tick(minutes=65)
+        assert await scripted.overstaying() == set()
+        await scripted.tick(minutes=1)
+        assert await scripted.overstaying() == {job_id}
+
     async def test_it_is_told_to_admins_until_it_ends(self, scripted: Scene[ScriptedEngine]) -> None:
         late, cancelled, well = [await scripted.start(time_limit=timedelta(hours=1)) for _ in range(3)]
         await scripted.tick()

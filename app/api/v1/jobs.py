@@ -12,12 +12,10 @@ from app.api.log_query import LogPart
 from app.api.origin import RequestOrigin
 from app.api.pagination import PageParams
 from app.api.policy import Engine, Policy
-from app.domain.errors import (
-    DomainError,
-)
+from app.domain.errors import DomainError
 from app.domain.job_request import JobFilter
 from app.domain.job_state import JobStatus
-from app.domain.quota import hours_from_seconds
+from app.domain.quota import beyond_limit, hours_from_seconds
 from app.schemas.exports import JOBS
 from app.schemas.jobs import (
     CancelRequest,
@@ -104,7 +102,7 @@ async def validate(
     request = body.to_request()
     needed = await jobs.cost(connection, request, engine=engine)
     reserved = hours_from_seconds(needed)
-    beyond = hours_from_seconds(needed - request.num_gpus * request.time_limit_seconds)
+    beyond = hours_from_seconds(beyond_limit(needed, request.num_gpus, request.time_limit_seconds))
     try:
         seen = await jobs.forecast(connection, user, request, needed, policy=policy, now=now)
     except DomainError as refusal:

@@ -9,14 +9,18 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.execution import GpuInfo, GpuSlot
+from app.domain.execution import OVERSTAYS_AFTER, GpuInfo, GpuSlot
 
 OVERSTAYS = """
     (j.status = 'RUNNING'
-     AND (j.measured_seconds * j.num_gpus > j.reserved_seconds + 300 * j.num_gpus
-          OR coalesce(CAST(:now AS timestamptz) - j.cancel_requested_at > interval '5 minutes', false)))
+     AND (greatest(make_interval(secs => j.measured_seconds), CAST(:now AS timestamptz) - j.started_at)
+              > make_interval(secs => j.reserved_seconds::float8 / j.num_gpus) + CAST(:overstays_after AS interval)
+          OR coalesce(CAST(:now AS timestamptz) - j.cancel_requested_at > CAST(:overstays_after AS interval), false)))
 """
-"""A run that should have ended five minutes ago, by its limit or because it was cancelled, and holds its GPUs."""
+"""A run that should have ended long ago, by its limit or because it was cancelled, and holds its GPUs.
+
+The clock counts as well as the engine: one that is silent tells of no run that it goes on.
+"""
 OFFERED = (
     "g.retired_at IS NULL AND g.drained_at IS NULL AND NOT g.is_quarantined AND NOT g.is_contended "
     "AND NOT g.is_busy AND g.offline_reason IS NULL"
@@ -197,7 +201,8 @@ async def supply(connection: AsyncConnection, gpu_type: str) -> Row[Any]:
 
 async def fleet(connection: AsyncConnection, gpu_id: int | None = None, *, now: datetime) -> Sequence[Row[Any]]:
     """Every GPU with the job on it; or only one GPU."""
-    return (await connection.execute(_FLEET, {"gpu_id": gpu_id, "now": now})).all()
+    parameters = {"gpu_id": gpu_id, "now": now, "overstays_after": OVERSTAYS_AFTER}
+    return (await connection.execute(_FLEET, parameters)).all()
 
 
 async def drain(connection: AsyncConnection, *, gpu_id: int, reason: str, user_id: int, now: datetime) -> bool:

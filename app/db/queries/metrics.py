@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.queries.gpus import OVERSTAYS
+from app.domain.execution import OVERSTAYS_AFTER
 
 _SNAPSHOT = text(
     f"""
@@ -57,4 +58,5 @@ class Measure:
 
 
 async def snapshot(connection: AsyncConnection, *, now: datetime) -> list[Measure]:
-    return [Measure(*row) for row in await connection.execute(_SNAPSHOT, {"now": now})]
+    rows = await connection.execute(_SNAPSHOT, {"now": now, "overstays_after": OVERSTAYS_AFTER})
+    return [Measure(*row) for row in rows]
