@@ -40,6 +40,7 @@ from app.db.queries import engines, gpus, housekeeping, lease, runs
 from app.db.queries import jobs as job_queries
 from app.db.queries.jobs import Move
 from app.db.queries.runs import HEAD_OF_QUEUE, QueuePlace
+from app.dispatcher.backoff import Backoff
 from app.dispatcher.errands import Errands
 from app.dispatcher.evidence import admissible, storable
 from app.dispatcher.lease import LEASE_TTL, Lease
@@ -71,6 +72,9 @@ LAUNCH_DEADLINE = timedelta(minutes=2)
 """How long a run that was given GPUs may keep them while its engine cannot be asked to start it."""
 STOP_AGAIN_AFTER = timedelta(minutes=2)
 """How soon an engine is asked again to stop a run that goes on."""
+GOES_ON_THOUGH_STOPPED = "It went on though it was to end, and was stopped again."
+GOES_ON_BEYOND_LIMIT = "It went on beyond its time limit, and was stopped."
+WAITS_AGAIN = "It was put back into the engine's queue after it had begun, and was stopped: a job begins once."
 INVENTORY_INTERVAL = timedelta(seconds=30)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
@@ -133,8 +137,8 @@ class Dispatcher:
         self._unadopted: Sequence[Row[Any]] | None = None
         self._watchlist = Watchlist()
         self._stopping: dict[UUID, datetime] = {}
-        """Since when the engine is asked to stop them."""
-        self._launch_troubles: dict[UUID, datetime] = {}
+        """When the engine was last asked to stop them."""
+        self._troubles = Backoff()
         self._explained: QueuePlace = HEAD_OF_QUEUE
         self._due_at: dict[str, datetime] = {}
         self._looked_at_clock = clock()
@@ -214,7 +218,7 @@ class Dispatcher:
         self._unadopted = None
         self._watchlist.clear()
         self._stopping.clear()
-        self._launch_troubles.clear()
+        self._troubles.clear()
         self._due_at.clear()
 
     async def _adopt(self) -> None:
@@ -299,7 +303,9 @@ class Dispatcher:
         async with self._database.autocommit() as connection:
             decided = await runs.to_launch(connection, engine=self._engine.name, limit=BATCH)
         for row in decided:
-            self._errands.begin(("launch", row.run_id), partial(self._launch_one, row, term))
+            name = ("launch", row.run_id)
+            if self._troubles.is_due(name, self._clock()):
+                self._errands.begin(name, partial(self._launch_one, row, term))
         await self._errands.wait()
 
     async def _launch_one(self, row: Row[Any], term: int) -> None:
@@ -319,9 +325,10 @@ class Dispatcher:
             await self._write(_ending(run, end), term)
             return
         except Exception as error:
-            log.exception("launch failed", job_id=row.id, run_id=str(row.run_id))
-            await self._say_why_it_waits(run, error, term)
-            await self._lose_if_late(run, "The engine could not be asked to start this run.", term)
+            is_first = self._note_failure("launch", run.run_id, error)
+            if is_first and not self._engine.places_gpus:
+                await self._write([], term, reports=[_report(run.run_id, _waits_because_of(error))])
+            await self._lose_if_late("launch", run, "The engine could not be asked to start this run.", term)
             return
         crash_point("dispatcher.after-launch")
         await self._note_launched(run, term)
@@ -333,22 +340,23 @@ class Dispatcher:
             raise TermOver
         await self._executor.start(spec)
 
-    async def _say_why_it_waits(self, run: TrackedRun, error: Exception, term: int) -> None:
-        """Once, in the words of an engine that should have it in its queue by now."""
-        if not self._engine.places_gpus and run.run_id not in self._launch_troubles:
-            await self._write([], term, reports=[_report(run.run_id, _waits_because_of(error))])
+    def _note_failure(self, what: str, run_id: UUID, error: Exception) -> bool:
+        """Whether it is the first one, which is logged with all that is known of it."""
+        is_first = self._troubles.failed((what, run_id), self._clock())
+        if is_first:
+            log.error(f"{what} failed", run_id=str(run_id), exc_info=error)
+        else:
+            log.warning(f"{what} failed again", run_id=str(run_id), error=str(error) or type(error).__name__)
+        return is_first
 
-    async def _lose_if_late(self, run: TrackedRun, message: str, term: int) -> None:
+    async def _lose_if_late(self, what: str, run: TrackedRun, message: str, term: int) -> None:
         """A run that waits for its engine keeps GPUs from others, where we have given them to it; else it can wait."""
-        now = self._clock()
-        if not self._engine.places_gpus:
-            self._launch_troubles.setdefault(run.run_id, now)
-            return
-        if now - self._launch_troubles.setdefault(run.run_id, now) >= LAUNCH_DEADLINE:
+        since = self._troubles.since((what, run.run_id))
+        if self._engine.places_gpus and since is not None and self._clock() - since >= LAUNCH_DEADLINE:
             await self._write(_ending(run, give_up(run, EndReason.LOST, message)), term)
 
     async def _note_launched(self, run: TrackedRun, term: int) -> None:
-        self._launch_troubles.pop(run.run_id, None)
+        self._troubles.forget(("launch", run.run_id))
         async with self._pen, self._database.autocommit() as connection:
             await runs.note_launched(connection, run.run_id, term=term, now=self._clock())
         self._watchlist.add(run)
@@ -359,7 +367,7 @@ class Dispatcher:
         for row in cancelled:
             if (run := self._watchlist.get(row.run_id)) is not None:
                 run.cancelled_as = cancellation(row)
-            if row.run_id in self._stopping:
+            if row.run_id in self._stopping or not self._troubles.is_due(("stop", row.run_id), self._clock()):
                 continue
             if run is not None:
                 self._errands.begin(("stop", row.run_id), partial(self._stop, row.run_id))
@@ -371,10 +379,11 @@ class Dispatcher:
         crash_point("dispatcher.before-stop")
         try:
             await self._errands.ask(partial(self._executor.stop, run_id, KILL_GRACE), self._stops)
-        except Exception:
-            log.exception("stop failed", run_id=str(run_id))
+        except Exception as error:
+            self._note_failure("stop", run_id, error)
             return False
         crash_point("dispatcher.after-stop")
+        self._troubles.forget(("stop", run_id))
         self._stopping[run_id] = self._clock()
         self._watchlist.ask_again(run_id, self._clock())
         return True
@@ -383,7 +392,7 @@ class Dispatcher:
         """A cancelled run that no engine has confirmed. After a stop it never begins; it may have, before a crash."""
         run = tracked(row)
         if not await self._stop(row.run_id):
-            await self._lose_if_late(run, "The engine could not be asked to stop this run.", term)
+            await self._lose_if_late("stop", run, "The engine could not be asked to stop this run.", term)
             return
         try:
             seen = await self._errands.ask(partial(self._executor.poll, [row.run_id]), self._stops)
@@ -448,21 +457,28 @@ class Dispatcher:
             if run.status is JobStatus.APPROVED and observation.state is RunState.RUNNING:
                 moves.append(begin(run, observation.started_at))
                 run.status = JobStatus.RUNNING
-            if self._overstays(run, observation, now):
-                log.error("a run should have ended, and is stopped", job_id=run.job_id, run_id=str(run_id))
+            if (why := self._why_to_stop(run, observation, now)) is not None:
+                log.error("a run is stopped", job_id=run.job_id, run_id=str(run_id), why=why)
+                run.stopped_for = why
                 self._errands.begin(("stop", run_id), partial(self._stop, run_id))
             reports.append(_report(run_id, observation))
             self._watchlist.ask_again(run_id, min(observation.unchanged_until or now, now + LONGEST_TRUST))
         await self._write(moves, term, reports=reports, unknown=unknown)
 
-    def _overstays(self, run: TrackedRun, seen: Observation, now: datetime) -> bool:
+    def _why_to_stop(self, run: TrackedRun, seen: Observation, now: datetime) -> str | None:
         """The second line behind every limit and every stop: an engine that does not keep one is asked again.
 
         One with a queue of its own may have suspended the run, or given it more time: then its limit is its own affair.
+        A run that is in that queue once more was put there by somebody else, perhaps by itself.
         """
+        if not self._troubles.is_due(("stop", run.run_id), now):
+            return None
         if (asked_at := self._stopping.get(run.run_id)) is not None:
-            return now - asked_at >= STOP_AGAIN_AFTER
-        return self._engine.places_gpus and seen.elapsed > run.longest_hold + OVERSTAYS_AFTER
+            return run.stopped_for or GOES_ON_THOUGH_STOPPED if now - asked_at >= STOP_AGAIN_AFTER else None
+        if self._engine.places_gpus:
+            return GOES_ON_BEYOND_LIMIT if seen.elapsed > run.longest_hold + OVERSTAYS_AFTER else None
+        waits_again = run.status is JobStatus.RUNNING and seen.state is RunState.STARTING
+        return WAITS_AGAIN if waits_again else None
 
     def _is_ours(self, run_id: UUID) -> bool:
         run = self._watchlist.get(run_id)
@@ -525,7 +541,8 @@ class Dispatcher:
         run = self._watchlist.get(run_id)
         self._watchlist.discard([run_id])
         self._stopping.pop(run_id, None)
-        self._launch_troubles.pop(run_id, None)
+        for what in ("launch", "stop"):
+            self._troubles.forget((what, run_id))
         if not has_moved:
             return
         log.info("job ended", job_id=move.job_id, status=move.to_status, reason=move.reason)

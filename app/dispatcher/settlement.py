@@ -26,7 +26,8 @@ def settle(run: TrackedRun, seen: Observation) -> Move:
     reason = seen.reason
     if run.cancelled_as is not None and reason not in PROVED_DESPITE_CANCEL:
         reason = run.cancelled_as
-    never_began = reason is EndReason.LAUNCH_FAILURE and seen.started_at is None
+    has_begun = seen.started_at is not None or seen.elapsed or run.measured_seconds
+    never_began = reason is EndReason.LAUNCH_FAILURE and not has_begun
     held = max(seen.elapsed, _measured(run)) if reason is EndReason.LOST else seen.elapsed
     charged_seconds = 0 if never_began else charge(run.reserved_seconds, run.num_gpus, held)
     return Move(
@@ -36,7 +37,7 @@ def settle(run: TrackedRun, seen: Observation) -> Move:
         run_id=run.run_id,
         reason=reason,
         ended_at=seen.ended_at,
-        error_message=seen.message,
+        error_message=seen.message or run.stopped_for,
         exit_code=seen.exit_code,
         exit_signal=seen.signal,
         charged_seconds=charged_seconds,

@@ -19,7 +19,8 @@ NEVER_POLLED = datetime.min.replace(tzinfo=UTC)
 class TrackedRun:
     """What settling a run needs, and since when its engine has not known it.
 
-    `measured_seconds` is the longest time that the engine has told of the run.
+    `measured_seconds` is the longest time that the engine has told of the run; `stopped_for` says why the dispatcher
+    has stopped it, where nobody had asked for that.
     """
 
     job_id: int
@@ -31,6 +32,7 @@ class TrackedRun:
     measured_seconds: int = 0
     cancelled_as: EndReason | None = None
     unknown_since: datetime | None = None
+    stopped_for: str | None = None
 
     @property
     def longest_hold(self) -> timedelta:

@@ -66,7 +66,7 @@ async def test_an_engine_that_is_away_loses_no_job_and_everybody_sees_why_it_wai
     assert (job.status, job.queue_reason) == ("APPROVED", "sbatch: Unable to contact slurm controller")
     queueing.engine.refuses.clear()
     queueing.engine.shows[job_id] = QUEUED
-    await queueing.tick(seconds=1)
+    await queueing.tick(minutes=1)
     job = await queueing.job(job_id)
     assert (job.status, job.queue_reason) == ("APPROVED", "(Resources)")
 
@@ -150,6 +150,27 @@ async def test_an_end_before_the_beginning_is_no_moment(queueing: Scripted) -> N
     await queueing.tick(hours=1)
     job = await queueing.job(job_id)
     assert job.started_at == job.finished_at
+
+
+async def test_a_run_that_waits_again_after_it_began_is_stopped_and_pays(queueing: Scripted) -> None:
+    """Slurm lets a job put itself back into the queue, and gives it all of its time once more."""
+    job_id = await queued(queueing)
+    queueing.engine.shows[job_id] = Observation(RunState.RUNNING, timedelta(minutes=20))
+    await queueing.tick(minutes=1)
+    queueing.engine.shows[job_id] = QUEUED
+    await queueing.tick(minutes=1)
+    assert [job for job, _ in queueing.engine.stopped] == [job_id]
+    queueing.engine.ends(job_id, EndReason.SIGNALLED, elapsed=timedelta(minutes=20), signal=15)
+    await queueing.tick()
+    assert await queueing.verdict(job_id) == ("FAILED", "SIGNALLED", 1200)
+    assert "put back into the engine's queue" in (await queueing.job(job_id)).error_message
+
+
+async def test_what_held_gpus_pays_though_it_is_told_that_it_could_not_be_launched(queueing: Scripted) -> None:
+    job_id = await queued(queueing)
+    queueing.engine.ends(job_id, EndReason.LAUNCH_FAILURE)
+    await queueing.tick()
+    assert await queueing.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 600)
 
 
 async def test_in_automatic_mode_the_engines_queue_decides_what_is_free(queueing: Scripted) -> None:

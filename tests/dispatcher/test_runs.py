@@ -379,10 +379,17 @@ class TestFailingToLaunch:
         await scripted.tick()
         await scripted.tick(minutes=1, seconds=59)
         assert (await scripted.job(job_id)).status == "RUNNING"
-        await scripted.tick(seconds=1)
+        await scripted.tick(seconds=2)
         assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
         assert await scripted.gpus("is_quarantined") == 1
         assert [job for job, _ in scripted.engine.stopped] == [None], "it may have begun all the same"
+
+    async def test_it_is_tried_again_less_and_less_often(self, scripted: Scene[ScriptedEngine]) -> None:
+        job_id = await scripted.start()
+        scripted.engine.refuses[job_id] = TimeoutError("no answer")
+        for _ in range(60):
+            await scripted.tick(seconds=1)
+        assert scripted.engine.asked_to_start == [job_id] * 6, "after 0, 1, 3, 7, 15 and 31 seconds"
 
     async def test_a_run_that_cannot_be_launched_can_be_cancelled(self, scripted: Scene[ScriptedEngine]) -> None:
         job_id = await scripted.start(num_gpus=2)
@@ -420,7 +427,7 @@ class TestFailingToLaunch:
         await scripted.tick(minutes=1)
         assert (await scripted.job(job_id)).status == "RUNNING"
         scripted.engine.fails.clear()
-        await scripted.tick(seconds=1)
+        await scripted.tick(seconds=2)
         assert await scripted.verdict(job_id) == ("CANCELLED", "CANCELLED_BY_USER", 0)
         assert scripted.engine.started == []
 

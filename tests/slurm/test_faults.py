@@ -221,6 +221,29 @@ async def test_a_run_comes_to_its_end_where_slurm_keeps_no_accounts(start_engine
     assert timedelta(seconds=2) <= ended.elapsed <= system_clock() - begun_at
 
 
+@pytest.mark.parametrize("options", [SMALL, WITHOUT_ACCOUNTING], ids=["accounts", "no accounts"])
+async def test_a_job_that_puts_itself_back_into_the_queue_pays_for_what_it_held(
+    start_engine: StartEngine, tmp_path: Path, options: Options
+) -> None:
+    """It removes the mark of its beginning, too, so that its command could begin again."""
+    engine, may_go_on = start_engine(options), tmp_path / "may go on"
+    spec = engine.spec(
+        command=f"while ! [ -e {quote(str(may_go_on))} ]; do sleep 0.1; done; "
+        f"rm -f {quote(str(engine.cluster.job_logs))}/*.began; "
+        "scontrol update JobId=$SLURM_JOB_ID Requeue=1 && scontrol requeue $SLURM_JOB_ID; sleep 60"
+    )
+    await engine.executor.start(spec)
+    held = (await comes_to(engine, spec, lambda seen: seen.elapsed >= timedelta(seconds=3))).elapsed
+    may_go_on.touch()
+    await comes_to(engine, spec, lambda seen: seen.state is RunState.STARTING)
+
+    await engine.executor.stop(spec.run_id, timedelta(0))
+
+    ended = await comes_to(engine, spec, has_ended)
+    assert ended.reason is EndReason.SIGNALLED, ended
+    assert ended.elapsed >= held - timedelta(seconds=1), "Slurm counts whole seconds"
+
+
 async def test_a_command_that_hangs_is_given_up_and_leaves_nothing_behind(
     start_engine: StartEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

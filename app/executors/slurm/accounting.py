@@ -11,7 +11,6 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from app.domain.execution import RunState
 from app.executors.slurm.hostlist import expand
 from app.executors.slurm.job import ExitStatus, SlurmJob, count_gpus, name_of, run_of
 from app.executors.slurm.queue import NotUnderstood, moment_of_text
@@ -41,8 +40,10 @@ def is_disabled(error_output: str) -> bool:
     return _DISABLED in error_output.lower()
 
 
-def parse(output: str, delimiter: str, *, only_ended: bool) -> list[SlurmJob]:
-    """Our jobs in these accounts. One that still runs there was submitted, but may have been forgotten since.
+def parse(output: str, delimiter: str) -> list[SlurmJob]:
+    """Our jobs in these accounts: a record for each time that Slurm has begun one.
+
+    One that still runs there was submitted, but may have been forgotten since.
 
     Raises:
         NotUnderstood: all lines have other fields, or one of ours says something else in them.
@@ -62,8 +63,7 @@ def parse(output: str, delimiter: str, *, only_ended: bool) -> list[SlurmJob]:
             records.append(latest[job_id])
         if job_id in latest:
             latest[job_id].append(row)
-    jobs = filter(None, map(_job, records))
-    return [job for job in jobs if job.phase is RunState.ENDED or not only_ended]
+    return list(filter(None, map(_job, records)))
 
 
 def _job(rows: list[dict[str, str]]) -> SlurmJob | None:

@@ -46,7 +46,7 @@ from app.domain.execution import (
 from app.executors.slurm import accounting, limits, nodes, queue
 from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, failure
-from app.executors.slurm.job import LONGEST_SETUP, SlurmJob, by_run, most_telling, name_of
+from app.executors.slurm.job import LONGEST_SETUP, SlurmJob, by_run, held_in_all, most_telling, name_of
 from app.executors.slurm.observations import observe, observe_end
 from app.executors.slurm.options import SlurmOptions
 from app.executors.slurm.refusals import refusal
@@ -79,14 +79,25 @@ log = structlog.get_logger("slurm")
 
 @dataclass(slots=True)
 class _Run:
-    """A run under way; `submitted_at` (monotonic) is set where this process got Slurm's answer."""
+    """A run under way; `submitted_at` (monotonic) is set where this process got Slurm's answer.
+
+    It was seen to hold its GPUs from `held_since` to `held_until`, and for `held_before` before that.
+    """
 
     spec: JobSpec
     attempt: Submitted | None = None
     job_id: str | None = None
     submitted_at: float | None = None
+    held_before: timedelta = timedelta(0)
+    held_since: datetime | None = None
     held_until: datetime | None = None
     ended_since: float | None = None
+
+    def saw_running_since(self, started_at: datetime, now: datetime) -> None:
+        """A job that Slurm began once more has another start: what it held before is kept."""
+        if self.held_since is not None and self.held_until is not None and started_at > self.held_since:
+            self.held_before += self.held_until - self.held_since
+        self.held_since, self.held_until = started_at, now
 
 
 @dataclass(slots=True)
@@ -266,7 +277,7 @@ class SlurmExecutor:
         look = await self._look(not_older_than=monotonic())
         job = await self._job_of(spec.run_id, look.jobs.get(spec.run_id, ()), attempt)
         if job is None and self._has_accounts():
-            accounted = await self._ask_accounts({spec.run_id: spec.launched_at}, only_ended=False)
+            accounted = await self._ask_accounts({spec.run_id: spec.launched_at})
             job = await self._job_of(spec.run_id, accounted, attempt)
         if job is None:
             return False
@@ -326,12 +337,13 @@ class SlurmExecutor:
 
     def _observe(self, job: SlurmJob, look: _Look, next_look_at: datetime) -> Observation | None:
         run = self._runs.get(job.run_id)
-        if run is not None and job.phase is RunState.RUNNING:
-            run.held_until = look.at.replace(microsecond=0)
+        if run is not None and job.phase is RunState.RUNNING and job.started_at is not None:
+            run.saw_running_since(job.started_at, look.at.replace(microsecond=0))
         return observe(
             job,
             now=self._clock(),
             next_look_at=next_look_at,
+            held_before=run.held_before if run else timedelta(0),
             launched_at=run.spec.launched_at if run else None,
             num_gpus=run.spec.num_gpus if run else None,
         )
@@ -347,12 +359,13 @@ class SlurmExecutor:
         await self._add_accounts(look, [run_id for run_id, job in over.items() if job is None or not job.never_began])
         settled: dict[UUID, Observation] = {}
         for run_id, shown in over.items():
-            accounted = await self._job_of(run_id, look.accounts.get(run_id, ()))
+            records = look.accounts.get(run_id, ())
+            accounted = await self._job_of(run_id, [record for record in records if record.phase is RunState.ENDED])
             proof = accounted or shown
             if proof is None:
                 continue
             if accounted or proof.never_began or not self._accounts_may_follow(run_id):
-                if (observation := await self._end(proof)) is not None:
+                if (observation := await self._end(proof, records)) is not None:
                     settled[run_id] = observation
             elif shown is not None:
                 settled[run_id] = Observation(
@@ -371,8 +384,11 @@ class SlurmExecutor:
         run.ended_since = run.ended_since or monotonic()
         return monotonic() - run.ended_since < ACCOUNTS_PATIENCE_SECONDS
 
-    async def _end(self, job: SlurmJob) -> Observation | None:
-        """None: Slurm started the job once more, and what it tells is the end of that; the run's own is not known."""
+    async def _end(self, job: SlurmJob, records: Sequence[SlurmJob]) -> Observation | None:
+        """The end of a run that `job` proves; it held its GPUs for as long as all `records` of its user say.
+
+        None: Slurm started the job once more, and what it tells is the end of that; the run's own is not known.
+        """
         run = self._runs.get(job.run_id)
         attempt = await self._attempt_of(job.run_id)
         login = attempt.login if attempt else None
@@ -385,7 +401,7 @@ class SlurmExecutor:
             await self._forbid_if_possible(job.run_id, login)
         observation = observe_end(
             job,
-            elapsed=_elapsed(job, run.held_until if run else None),
+            elapsed=max(_elapsed(job, run), held_in_all([record for record in records if record.uid == job.uid])),
             launched_at=run.spec.launched_at if run else None,
             num_gpus=run.spec.num_gpus if run else None,
             placement=began.placement if began and began.job_id == job.job_id else None,
@@ -548,7 +564,7 @@ class SlurmExecutor:
                 for run_id in unasked
             }
             try:
-                jobs = by_run(await self._ask_accounts(since, only_ended=True))
+                jobs = by_run(await self._ask_accounts(since))
             except (CommandTrouble, queue.NotUnderstood) as error:
                 log.warning("the accounts cannot be read", trouble=str(error))
                 jobs = {}
@@ -557,7 +573,7 @@ class SlurmExecutor:
     def _has_accounts(self) -> bool:
         return self._options.commands.sacct is not None and monotonic() >= self._no_accounts_until
 
-    async def _ask_accounts(self, launched_at: Mapping[UUID, datetime], *, only_ended: bool) -> list[SlurmJob]:
+    async def _ask_accounts(self, launched_at: Mapping[UUID, datetime]) -> list[SlurmJob]:
         sacct = self._options.commands.sacct
         if sacct is None:
             return []
@@ -569,7 +585,7 @@ class SlurmExecutor:
             return []
         if output.exit_code != 0:
             raise failure(sacct, output)
-        return accounting.parse(output.text, delimiter, only_ended=only_ended)
+        return accounting.parse(output.text, delimiter)
 
     async def _job_of(
         self, run_id: UUID, jobs: Sequence[SlurmJob], attempt: Submitted | None = None
@@ -586,8 +602,11 @@ class SlurmExecutor:
         return most_telling(jobs, began.job_id if began else None)
 
 
-def _elapsed(job: SlurmJob, held_until: datetime | None) -> timedelta:
+def _elapsed(job: SlurmJob, run: _Run | None) -> timedelta:
     """By Slurm's accounts. Its controller counts to the moment of a cancellation only, so what was seen counts, too."""
-    if job.elapsed is not None or job.started_at is None or job.ended_at is None or held_until is None:
+    if job.elapsed is not None or run is None or run.held_since is None or run.held_until is None:
         return job.held
-    return max(job.held, held_until - job.started_at)
+    seen = run.held_until - run.held_since
+    if job.started_at is None or job.started_at > run.held_since:
+        return run.held_before + seen + job.held
+    return run.held_before + max(seen, job.held)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.domain.execution import RunState
@@ -24,6 +24,10 @@ WAITING = frozenset(
         "SPECIAL_EXIT",
     }
 )
+NEVER_RUN = frozenset({"LAUNCH_FAILED", "RECONFIG_FAIL"})
+"""Slurm itself says that the command was not run."""
+PUT_BACK = frozenset({"REQUEUED"})
+"""How the accounts call what a job did before it was put back into the queue."""
 HOLDING = frozenset({"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"})
 ENDED = frozenset(
     {
@@ -113,6 +117,8 @@ class SlurmJob:
     @property
     def held(self) -> timedelta:
         """How long it held its GPUs, once it has ended: of a running job Slurm tells when its limit will be over."""
+        if self.states & NEVER_RUN:
+            return timedelta(0)
         if self.elapsed is not None:
             return self.elapsed
         if self.phase is not RunState.ENDED or self.started_at is None or self.ended_at is None:
@@ -139,6 +145,25 @@ def most_telling(jobs: Collection[SlurmJob], began_as: str | None) -> SlurmJob:
     longest = max(job.held for job in present)
     credible = [job for job in present if job.held >= longest - LONGEST_SETUP]
     return max(credible, key=lambda job: (job.job_id == began_as, not job.never_began, int(job.job_id)))
+
+
+def held_in_all(records: Collection[SlurmJob]) -> timedelta:
+    """How long jobs held GPUs together, by the accounts: a record for each time that Slurm has begun one of them."""
+    by_id: dict[str, list[SlurmJob]] = {}
+    for record in records:
+        if record.states & (ENDED | PUT_BACK):
+            by_id.setdefault(record.job_id, []).append(record)
+    return sum((_held_by_one(records) for records in by_id.values()), timedelta(0))
+
+
+def _held_by_one(records: Collection[SlurmJob]) -> timedelta:
+    """Records that overlap tell of the same time: a job holds its GPUs once."""
+    total, counted_until = timedelta(0), datetime.min.replace(tzinfo=UTC)
+    for started_at, held in sorted((record.started_at, record.held) for record in records if record.started_at):
+        ended_at = started_at + held
+        total += max(timedelta(0), ended_at - max(started_at, counted_until))
+        counted_until = max(counted_until, ended_at)
+    return total
 
 
 def count_gpus(tres: str) -> int | None:

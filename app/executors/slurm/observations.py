@@ -20,9 +20,6 @@ _REASONS = {
     "LAUNCH_FAILED": EndReason.LAUNCH_FAILURE,
     "RECONFIG_FAIL": EndReason.LAUNCH_FAILURE,
 }
-_NEVER_RUN = frozenset({"LAUNCH_FAILED", "RECONFIG_FAIL"})
-"""Slurm itself says that the command was not run."""
-
 _OUTPUT_COULD_NOT_BE_OPENED = 53
 """slurmstepd tells by this signal, which it never sent, that it could not set up the job's files. It finds out at once;
 a command that has run for longer may have ended itself so."""
@@ -37,7 +34,13 @@ _MESSAGES = {
 
 
 def observe(
-    job: SlurmJob, *, now: datetime, next_look_at: datetime, launched_at: datetime | None, num_gpus: int | None
+    job: SlurmJob,
+    *,
+    now: datetime,
+    next_look_at: datetime,
+    held_before: timedelta,
+    launched_at: datetime | None,
+    num_gpus: int | None,
 ) -> Observation | None:
     """A run that waits or runs; None: its state proves nothing, or it has ended (see `observe_end`)."""
     if job.phase is RunState.STARTING:
@@ -52,7 +55,7 @@ def observe(
     if job.phase is RunState.RUNNING and job.started_at is not None:
         return Observation(
             RunState.RUNNING,
-            max(timedelta(0), now.replace(microsecond=0) - job.started_at),
+            held_before + max(timedelta(0), now.replace(microsecond=0) - job.started_at),
             started_at=begun_at(job.started_at, launched_at),
             unchanged_until=next_look_at,
             placement=None if job.states & CLEANING_UP else job.placement,
@@ -81,8 +84,6 @@ def observe_end(
     """How a run ended. Who cancelled it is told where it was none of us (`own_uids`)."""
     state = next(iter(job.states & _REASONS.keys()))
     reason, message = _REASONS[state], _MESSAGES.get(state)
-    if job.never_began or state in _NEVER_RUN:
-        elapsed = timedelta(0)
     if state == "FAILED":
         reason, message = _failure(job, elapsed)
     elif state == "CANCELLED" and job.cancelled_by_uid is not None and job.cancelled_by_uid not in own_uids:

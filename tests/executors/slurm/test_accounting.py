@@ -5,7 +5,7 @@ import pytest
 
 from app.domain.execution import RunState
 from app.executors.slurm.accounting import arguments, is_disabled, parse
-from app.executors.slurm.job import ExitStatus, SlurmJob
+from app.executors.slurm.job import ExitStatus, SlurmJob, held_in_all
 from app.executors.slurm.queue import NotUnderstood
 from tests.executors.slurm.samples_of import (
     CANCELLED,
@@ -63,9 +63,24 @@ def test_a_job_that_was_cancelled_while_it_waited_never_began() -> None:
 
 
 def test_what_still_runs_by_the_accounts_proves_no_end() -> None:
-    assert not {RUNS, TWO_NODES} & {job.run_id for job in parse(sample("22.05/sacct.txt"), "|", only_ended=True)}
-    assert {RUNS, TWO_NODES} <= read(sample("22.05/sacct.txt")).keys()
-    assert read(sample("22.05/sacct.txt"))[TWO_NODES].placement == "n1 n2"
+    jobs = read(sample("22.05/sacct.txt"))
+    assert {RUNS, TWO_NODES} <= {run_id for run_id, job in jobs.items() if job.phase is not RunState.ENDED}
+    assert jobs[TWO_NODES].placement == "n1 n2"
+
+
+def test_a_job_that_was_put_back_into_the_queue_has_held_its_gpus_each_time() -> None:
+    """It has a record for each; those that overlap tell of the same time, and one that is not closed of none."""
+    row = f"7|0|{{}}|0:0|{{}}|{{}}|{{}}||n1|None|gtm-{RUNS}\n"
+    records = parse(
+        row.format("REQUEUED", 100, 130, 30)
+        + row.format("NODE_FAIL", 120, 140, 20)
+        + row.format("RUNNING", 150, "Unknown", 5000)
+        + row.format("COMPLETED", 200, 210, 10)
+        + row.format("CANCELLED by 0", "Unknown", 300, 0)
+        + row.format("COMPLETED", 100, 107, 7).replace("7|", "8|", 1),
+        "|",
+    )
+    assert held_in_all(records) == timedelta(seconds=40 + 10 + 7)
 
 
 def test_a_number_that_was_given_twice_makes_two_jobs() -> None:
@@ -74,7 +89,7 @@ def test_a_number_that_was_given_twice_makes_two_jobs() -> None:
         row.format("COMPLETED", "0:0") + row.format("FAILED", "0:15") + "7.batch||FAILED|0:15|100|110|10||n1||batch\n"
     )
 
-    assert [(job.job_id, job.exit) for job in parse(output, "|", only_ended=True)] == [
+    assert [(job.job_id, job.exit) for job in parse(output, "|")] == [
         ("7", ExitStatus(exit_code=0)),
         ("7", ExitStatus(signal=15)),
     ]
@@ -83,7 +98,7 @@ def test_a_number_that_was_given_twice_makes_two_jobs() -> None:
 @pytest.mark.parametrize("output", ["Slurm accounting", "a|b|c", f"7|0|FAILED|x:y|1|2|3||n1|None|gtm-{RUNS}"])
 def test_other_fields_are_refused(output: str) -> None:
     with pytest.raises(NotUnderstood):
-        parse(output, "|", only_ended=True)
+        parse(output, "|")
 
 
 def test_no_name_of_a_step_makes_a_row() -> None:
@@ -93,7 +108,7 @@ def test_no_name_of_a_step_makes_a_row() -> None:
     steps = f"7.0||COMPLETED|0:0|100|110|10||n1||a|b\n7.1||COMPLETED|0:0|100|110|10||n1||x\n{forged}\n"
     output = row.replace("|", "<7d1f>") + steps.replace("|", "<7d1f>", 10)
 
-    assert [(job.run_id, job.uid) for job in parse(output, "<7d1f>", only_ended=True)] == [(RUNS, 0)]
+    assert [(job.run_id, job.uid) for job in parse(output, "<7d1f>")] == [(RUNS, 0)]
 
 
 def test_all_runs_are_asked_for_in_one_call() -> None:
@@ -109,9 +124,5 @@ def test_a_cluster_without_accounts_is_recognised() -> None:
     assert not is_disabled("sacct: error: slurmdbd: Connection refused")
 
 
-def test_phases_of_ended_jobs() -> None:
-    assert {job.phase for job in parse(sample("22.05/sacct.txt"), "|", only_ended=True)} == {RunState.ENDED}
-
-
 def read(output: str) -> dict[UUID, SlurmJob]:
-    return {job.run_id: job for job in parse(output, "|", only_ended=False)}
+    return {job.run_id: job for job in parse(output, "|")}
