@@ -17,6 +17,7 @@ from app.api.static import FrontendFiles
 from app.api.strict_query import refuse_unknown_parameters
 from app.api.v1 import (
     about,
+    admin_alerts,
     admin_audit,
     admin_gpus,
     admin_jobs,
@@ -47,7 +48,7 @@ API_ROUTERS = [
     module.router
     for module in (
         jobs, quota, gpus, events, about, auth, sessions, tokens,
-        admin_jobs, admin_quota, admin_users, admin_gpus, admin_reports, admin_audit,
+        admin_jobs, admin_quota, admin_users, admin_gpus, admin_alerts, admin_reports, admin_audit,
     )
 ]  # fmt: skip
 

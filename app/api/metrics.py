@@ -79,7 +79,10 @@ class DatabaseMetrics(Collector):
         overstaying = GaugeMetricFamily("gtm_overstaying_jobs", "Jobs that hold GPUs though they should have ended")
         for measure in self._named("overstaying"):
             overstaying.add_metric((), measure.value)
-        yield from (jobs, oldest, quota, gpus, overstaying, lease)
+        foreign = GaugeMetricFamily("gtm_foreign_jobs", "Jobs in the engine's queue that the service did not submit")
+        for measure in self._named("foreign"):
+            foreign.add_metric((), measure.value)
+        yield from (jobs, oldest, quota, gpus, overstaying, foreign, lease)
 
     def _named(self, name: str) -> list[Measure]:
         return [measure for measure in self._measures or () if measure.name == name]

@@ -122,6 +122,7 @@ class Settings(BaseSettings):
     slurm_partition: str = ""
     slurm_account: str = ""
     slurm_qos: str = ""
+    slurm_foreign_jobs: Literal["tell", "cancel"] = "tell"
     slurm_command_timeout_seconds: Annotated[float, Field(ge=1, le=120)] = 20
 
     log_format: LogFormat = LogFormat.JSON

@@ -16,5 +16,6 @@ def create_dispatcher(database: Database, executor: Executor, settings: Settings
         starts_by_itself=settings.dispatch_mode is DispatchMode.AUTOMATIC,
         starvation_limit=settings.starvation_limit,
         policy=QuotaPolicy.of(settings),
+        cancels_foreign_jobs=settings.slurm_foreign_jobs == "cancel",
     )
     return Dispatcher(database, executor, options, clock)

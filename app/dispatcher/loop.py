@@ -4,7 +4,7 @@ Each tick, while this process holds the lease:
 
 1. take over: on a new term, or when the clock was set back, forget everything and read the runs that are under way;
 2. adopt them; notice those of other engines, which end as lost unless their engine comes back;
-3. read the fleet, and put GPUs back into service whose lost runs are proved gone;
+3. read the fleet, and put GPUs back into service whose lost runs are proved gone; look for foreign jobs;
 4. launch the runs that were decided on;
 5. stop the runs that somebody cancelled;
 6. observe the runs that may have changed: settle those that ended, note the progress of the others;
@@ -61,7 +61,7 @@ from app.domain.identity import Actor
 from app.domain.job_request import JobRequest
 from app.domain.job_state import JobStatus
 from app.domain.scheduling import WaitingJob, explain_waits, plan_starts
-from app.services import jobs, transitions
+from app.services import foreign_jobs, jobs, transitions
 from app.services.jobs import EngineKind
 from app.services.quotas import QuotaPolicy
 from app.services.runs import spec_of
@@ -76,6 +76,7 @@ GOES_ON_THOUGH_STOPPED = "It went on though it was to end, and was stopped again
 GOES_ON_BEYOND_LIMIT = "It went on beyond its time limit, and was stopped."
 WAITS_AGAIN = "It was put back into the engine's queue after it had begun, and was stopped: a job begins once."
 INVENTORY_INTERVAL = timedelta(seconds=30)
+FOREIGN_JOBS_INTERVAL = timedelta(seconds=5)
 TIDY_INTERVAL = timedelta(minutes=1)
 EXPLAIN_INTERVAL = timedelta(seconds=2)
 RETRY_INTERVAL = timedelta(seconds=5)
@@ -108,6 +109,7 @@ class DispatcherOptions:
     starts_by_itself: bool
     starvation_limit: timedelta
     policy: QuotaPolicy
+    cancels_foreign_jobs: bool = False
     lease_ttl: timedelta = LEASE_TTL
     patience: timedelta = timedelta(seconds=0.5)
     engine_timeout: timedelta = timedelta(seconds=60)
@@ -189,6 +191,7 @@ class Dispatcher:
                 await self._adopt()
                 await self._notice_other_engines()
                 await self._read_fleet(term)
+                await self._look_for_foreign_jobs(term)
                 await self._launch(term)
                 await self._stop_cancelled(term)
                 await self._observe(term)
@@ -298,6 +301,37 @@ class Dispatcher:
                     log.info("quarantine ended: the lost runs are proved gone", gpus=back)
         for run_id in set(lost).difference(gone, self._stopping):
             self._errands.begin(("stop", run_id), partial(self._stop, run_id))
+
+    async def _look_for_foreign_jobs(self, term: int) -> None:
+        """Where the engine has a queue of its own, a job can submit others to it."""
+        if not self._engine.places_gpus and self._is_due("foreign jobs", FOREIGN_JOBS_INTERVAL):
+            self._errands.begin(("foreign jobs", None), partial(self._note_foreign_jobs, term))
+            await self._errands.wait()
+
+    async def _note_foreign_jobs(self, term: int) -> None:
+        try:
+            named = await self._errands.ask(self._executor.named_jobs)
+        except Exception as error:
+            log.warning("the engine does not tell which jobs it holds", error=str(error) or type(error).__name__)
+            return
+        async with self._pen, self._database.transaction() as connection:
+            if not await lease.fence(connection, term=term):
+                return
+            found = await foreign_jobs.note(connection, named, engine=self._engine.name, term=term, now=self._clock())
+        if self._options.cancels_foreign_jobs:
+            for row in found:
+                self._errands.begin(("foreign job", row.id), partial(self._cancel_foreign_job, row, term))
+
+    async def _cancel_foreign_job(self, row: Row[Any], term: int) -> None:
+        """Once more at each look, until it is gone."""
+        try:
+            await self._errands.ask(partial(self._executor.cancel_foreign_job, row.engine_job_id), self._stops)
+        except Exception as error:
+            log.warning("a foreign job cannot be cancelled", engine_job_id=row.engine_job_id, error=str(error))
+            return
+        async with self._pen, self._database.transaction() as connection:
+            if await lease.fence(connection, term=term):
+                await foreign_jobs.note_cancelled(connection, row, term=term, now=self._clock())
 
     async def _launch(self, term: int) -> None:
         async with self._database.autocommit() as connection:

@@ -26,7 +26,7 @@ def settle(run: TrackedRun, seen: Observation) -> Move:
     reason = seen.reason
     if run.cancelled_as is not None and reason not in PROVED_DESPITE_CANCEL:
         reason = run.cancelled_as
-    has_begun = seen.started_at is not None or seen.elapsed or run.measured_seconds
+    has_begun = seen.started_at is not None or run.measured_seconds > 0
     never_began = reason is EndReason.LAUNCH_FAILURE and not has_begun
     held = max(seen.elapsed, _measured(run)) if reason is EndReason.LOST else seen.elapsed
     charged_seconds = 0 if never_began else charge(run.reserved_seconds, run.num_gpus, held)

@@ -6,6 +6,9 @@ from enum import StrEnum
 class AuditAction(StrEnum):
     """To whom or what it was done comes before the point, or what kind of act it was."""
 
+    FOREIGN_JOB_CANCELLED = "foreign_job.cancelled"
+    FOREIGN_JOB_SEEN = "foreign_job.seen"
+    """A job in the engine that runs in the service's name, and that the service did not submit."""
     GPU_DRAINED = "gpu.drained"
     GPU_RESUMED = "gpu.resumed"
     JOB_APPROVED = "job.approved"

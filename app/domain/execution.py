@@ -190,6 +190,16 @@ class UtilisationSample:
     temperature_celsius: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NamedJob:
+    """A job in the engine's queue in the service's name. `run_id`: the run that it carries; None: it carries none."""
+
+    engine_job_id: str
+    name: str
+    run_id: UUID | None = None
+    num_gpus: int | None = None
+
+
 class RunReader(Protocol):
     """The part of an engine that people read through the API."""
 
@@ -253,6 +263,17 @@ class Executor(RunReader, Protocol):
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
         """Those of these lost runs of which it is proved that no process is left, so that their GPUs can be used."""
+        ...
+
+    async def named_jobs(self) -> Collection[NamedJob]:
+        """The jobs that an engine with a queue of its own holds or runs in the service's name, whoever submitted them.
+
+        None, where nobody but the service can submit any.
+        """
+        ...
+
+    async def cancel_foreign_job(self, engine_job_id: str) -> None:
+        """Ask the engine to end a job of `named_jobs` that carries no run of the service's."""
         ...
 
 

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Integer
+from sqlalchemy import CheckConstraint, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import Base
+from app.models.base import Base, BigIntId
 
 
 class Engine(Base):
@@ -18,3 +18,27 @@ class Engine(Base):
     limit_step_seconds: Mapped[int] = mapped_column(Integer)
     ending_seconds: Mapped[int] = mapped_column(Integer)
     seen_at: Mapped[datetime]
+
+
+class ForeignJob(Base):
+    """A job that an engine ran or queued in the service's name, and that the service did not submit."""
+
+    __tablename__ = "foreign_jobs"
+    __table_args__ = (
+        Index(
+            "uq_foreign_jobs_present",
+            "executor",
+            "engine_job_id",
+            unique=True,
+            postgresql_where=text("gone_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[BigIntId]
+    executor: Mapped[str]
+    engine_job_id: Mapped[str]
+    name: Mapped[str]
+    num_gpus: Mapped[int | None] = mapped_column(Integer)
+    seen_at: Mapped[datetime]
+    cancelled_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]

@@ -45,9 +45,6 @@ class GpuHolder(ResponseModel):
     id: int
     name: str
     owner: Person
-    overstays: bool = Field(
-        description="It should have ended five minutes ago, by what was reserved for it or because it was cancelled."
-    )
 
 
 class GpuRead(ResponseModel):
@@ -81,7 +78,7 @@ class GpuRead(ResponseModel):
         holder = None
         if row.job_id is not None:
             owner = Person(id=row.job_user_id, full_name=row.job_owner_full_name, email=row.job_owner_email)
-            holder = GpuHolder(id=row.job_id, name=row.job_name, owner=owner, overstays=row.job_overstays)
+            holder = GpuHolder(id=row.job_id, name=row.job_name, owner=owner)
         drainer = None
         if row.drained_by is not None:
             drainer = Person(id=row.drained_by, full_name=row.drained_by_full_name, email=row.drained_by_email)

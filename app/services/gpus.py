@@ -21,9 +21,9 @@ async def types(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return await queries.types(connection)
 
 
-async def fleet(connection: AsyncConnection, *, now: datetime) -> Sequence[Row[Any]]:
+async def fleet(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Every GPU with the job on it."""
-    return await queries.fleet(connection, now=now)
+    return await queries.fleet(connection)
 
 
 async def drain(
@@ -41,7 +41,7 @@ async def drain(
     Raises:
         EngineGivesOutGpus: we do not give it to anybody.
     """
-    await _refuse_what_is_not_ours(connection, gpu_id, engine, now=now)
+    await _refuse_what_is_not_ours(connection, gpu_id, engine)
     if not await queries.drain(connection, gpu_id=gpu_id, reason=reason, user_id=caller.user_id, now=now):
         raise NotFound
     await audit.record(
@@ -53,32 +53,30 @@ async def drain(
         details={"reason": reason},
         origin=origin,
     )
-    return (await queries.fleet(connection, gpu_id, now=now))[0]
+    return (await queries.fleet(connection, gpu_id))[0]
 
 
 async def resume(
-    connection: AsyncConnection, caller: Caller, gpu_id: int, *, engine: EngineKind, now: datetime, origin: Origin
+    connection: AsyncConnection, caller: Caller, gpu_id: int, *, engine: EngineKind, origin: Origin
 ) -> Row[Any]:
     """Let this GPU take jobs again; also ends its quarantine.
 
     Raises:
         EngineGivesOutGpus: we do not give it to anybody.
     """
-    await _refuse_what_is_not_ours(connection, gpu_id, engine, now=now)
+    await _refuse_what_is_not_ours(connection, gpu_id, engine)
     if not await queries.resume(connection, gpu_id=gpu_id):
         raise NotFound
     await audit.record(
         connection, caller.actor, AuditAction.GPU_RESUMED, target_type="gpu", target_id=gpu_id, origin=origin
     )
-    return (await queries.fleet(connection, gpu_id, now=now))[0]
+    return (await queries.fleet(connection, gpu_id))[0]
 
 
-async def _refuse_what_is_not_ours(
-    connection: AsyncConnection, gpu_id: int, engine: EngineKind, *, now: datetime
-) -> None:
+async def _refuse_what_is_not_ours(connection: AsyncConnection, gpu_id: int, engine: EngineKind) -> None:
     if engine.places_gpus:
         return
-    found = await queries.fleet(connection, gpu_id, now=now)
+    found = await queries.fleet(connection, gpu_id)
     if not found:
         raise NotFound
     raise EngineGivesOutGpus(engine=engine.name, node=found[0].node)

@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Jobs that go on though they should have ended, and jobs of the engine that the service did not submit
+         * @description Jobs that go on though they should have ended, and jobs of the engine that the service did not submit.
+         */
+        get: operations["list_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/audit": {
         parameters: {
             query?: never;
@@ -1203,6 +1223,19 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * AlertsRead
+         * @description What goes on in the fleet against the rules.
+         */
+        AlertsRead: {
+            /** Foreign Jobs */
+            foreign_jobs: components["schemas"]["ForeignJobRead"][];
+            /**
+             * Overstaying
+             * @description Jobs that should have ended five minutes ago, by what was reserved or because they were cancelled.
+             */
+            overstaying: components["schemas"]["GpuHolder"][];
+        };
         /** Alive */
         Alive: {
             /**
@@ -1224,7 +1257,7 @@ export interface components {
          * @description To whom or what it was done comes before the point, or what kind of act it was.
          * @enum {string}
          */
-        AuditAction: "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.refunded" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "token.created" | "token.revoked" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
+        AuditAction: "foreign_job.cancelled" | "foreign_job.seen" | "gpu.drained" | "gpu.resumed" | "job.approved" | "job.cancel_requested" | "job.cancelled" | "job.refunded" | "job.rejected" | "job.started" | "login.succeeded" | "login.throttled" | "quota.adjusted" | "quota.limit_set" | "session.ended" | "session.others_ended" | "session.reused" | "token.created" | "token.revoked" | "user.activated" | "user.deactivated" | "user.demoted" | "user.password_changed" | "user.password_reset" | "user.promoted" | "user.registered" | "user.renamed";
         /**
          * AuditRead
          * @description One act: who, what, to whom, from where. Either `actor` or `actor_process` is there, never both.
@@ -1365,6 +1398,35 @@ export interface components {
             pointer: string;
         };
         /**
+         * ForeignJobRead
+         * @description A job in the engine that runs or waits in the service's name, and that the service did not submit.
+         */
+        ForeignJobRead: {
+            /**
+             * Cancelled At
+             * @description When the service cancelled it (`SLURM_FOREIGN_JOBS=cancel`).
+             */
+            cancelled_at: string | null;
+            /** Engine Job Id */
+            engine_job_id: string;
+            /** Executor */
+            executor: string;
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+            /**
+             * Num Gpus
+             * @description How many GPUs it holds; null: none, or the engine does not tell.
+             */
+            num_gpus: number | null;
+            /**
+             * Seen At
+             * Format: date-time
+             */
+            seen_at: string;
+        };
+        /**
          * GpuAction
          * @enum {string}
          */
@@ -1378,11 +1440,6 @@ export interface components {
             id: number;
             /** Name */
             name: string;
-            /**
-             * Overstays
-             * @description It should have ended five minutes ago, by what was reserved for it or because it was cancelled.
-             */
-            overstays: boolean;
             owner: components["schemas"]["Person"];
         };
         /**
@@ -2323,6 +2380,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AboutRead"];
+                };
+            };
+        };
+    };
+    list_alerts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertsRead"];
                 };
             };
         };

@@ -371,11 +371,7 @@ class History:
     async def _drain(self, node: str, index: int) -> None:
         reason = "Its fan has failed; the new one comes on Thursday."
         async with self._state.database.transaction() as connection:
-            [gpu_id] = [
-                gpu.id
-                for gpu in await gpus.fleet(connection, now=self._clock())
-                if (gpu.node, gpu.gpu_index) == (node, index)
-            ]
+            [gpu_id] = [gpu.id for gpu in await gpus.fleet(connection) if (gpu.node, gpu.gpu_index) == (node, index)]
             await gpus.drain(
                 connection,
                 self._decider,

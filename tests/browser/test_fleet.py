@@ -70,6 +70,16 @@ async def test_a_job_that_should_have_ended_is_told_until_it_does(
     await expect(warning).to_have_count(0)
 
 
+async def test_a_job_that_the_service_did_not_submit_is_told(visitor: Visitor, admin: Person, desk: Desk) -> None:
+    await desk.sql(
+        "INSERT INTO foreign_jobs (executor, engine_job_id, name, num_gpus, seen_at)"
+        " VALUES ('slurm', '7', 'mine', 4, now())"
+    )
+    page = await visitor(admin)
+    await page.goto("/ui/admin/fleet.html")
+    await expect(page.get_by_role("alert")).to_contain_text("7 mine (4 GPUs)")
+
+
 async def test_a_busy_gpu_shows_its_job_and_is_free_again_without_a_reload(
     visitor: Visitor, admin: Person, user: Person, desk: Desk
 ) -> None:

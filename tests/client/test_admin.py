@@ -136,6 +136,15 @@ async def test_a_gpu_is_drained_and_resumed_by_its_place(reza: Gtm) -> None:
     assert "There is no GPU node9." in reza("admin", "drain", "node9", "--reason", "x", code=3).err
 
 
+async def test_what_goes_on_against_the_rules_is_listed(reza: Gtm, desk: Desk) -> None:
+    assert reza("admin", "alerts").err == "All is as it should be.\n"
+    await desk.sql(
+        "INSERT INTO foreign_jobs (executor, engine_job_id, name, num_gpus, seen_at)"
+        " VALUES ('slurm', '7', 'mine', 4, now())"
+    )
+    assert reza("admin", "alerts").lines[1].split("\t") == ["foreign", "7", "mine", "-", "4", "-"]
+
+
 async def test_the_report_is_a_table_or_the_services_own_fields(reza: Gtm, desk: Desk, user: Person) -> None:
     await desk.submit(user, num_gpus=2)
     heading, line = reza("admin", "usage").lines

@@ -15,7 +15,7 @@ from app.domain.execution import Executor
 from app.executors.simulated.executor import SimulatedExecutor
 from app.executors.simulated.fleet import parse_fleet
 from app.models import Base
-from app.services import gpus, invariants, jobs, quotas
+from app.services import alerts, invariants, jobs, quotas
 from tests.conftest import FakeClock
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.factories import ORIGIN, Person, approve_job, make_job, start_job
@@ -119,8 +119,8 @@ class Scene(Generic[Engine]):
         """The jobs of which admins are told that they should have ended, as the metrics count them."""
         async with self.state.database.autocommit() as connection:
             measures = await metrics.snapshot(connection, now=self.clock())
-            fleet = await gpus.fleet(connection, now=self.clock())
-        found = {int(row.job_id) for row in fleet if row.job_overstays}
+            told = await alerts.read(connection, now=self.clock())
+        found = {int(row.id) for row in told.overstaying}
         assert [measure.value for measure in measures if measure.name == "overstaying"] == [len(found)]
         return found
 

@@ -11,6 +11,7 @@ from app.domain.execution import (
     GpuInfo,
     JobSpec,
     LogChunk,
+    NamedJob,
     Observation,
     RunState,
     TimeKeeping,
@@ -54,6 +55,9 @@ class ScriptedEngine:
         self.adopted: list[JobSpec] = []
         self.stopped: list[tuple[int | None, timedelta]] = []
         """The jobs whose runs it was asked to stop; None: one that it had never heard of."""
+        self.named: Collection[NamedJob] = ()
+        """What it holds in the service's name."""
+        self.cancelled: list[str] = []
         self.polls: list[set[int]] = []
         self.asked_gone: list[set[UUID]] = []
         self._let_go = asyncio.Event()
@@ -126,6 +130,13 @@ class ScriptedEngine:
         if self._names.get(run_id) in self.refuses_to_stop:
             raise ConnectionError("the node does not answer")
         self.stopped.append((self._names.get(run_id), grace))
+
+    async def named_jobs(self) -> Collection[NamedJob]:
+        await self._behave("named_jobs")
+        return self.named
+
+    async def cancel_foreign_job(self, engine_job_id: str) -> None:
+        self.cancelled.append(engine_job_id)
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
         self.asked_gone.append(set(run_ids))

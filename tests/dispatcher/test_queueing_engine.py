@@ -168,9 +168,11 @@ async def test_a_run_that_waits_again_after_it_began_is_stopped_and_pays(queuein
 
 async def test_what_held_gpus_pays_though_it_is_told_that_it_could_not_be_launched(queueing: Scripted) -> None:
     job_id = await queued(queueing)
-    queueing.engine.ends(job_id, EndReason.LAUNCH_FAILURE)
+    queueing.engine.shows[job_id] = Observation(RunState.RUNNING, timedelta(minutes=20))
+    await queueing.tick(minutes=20)
+    queueing.engine.ends(job_id, EndReason.LAUNCH_FAILURE, elapsed=timedelta(minutes=20))
     await queueing.tick()
-    assert await queueing.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 600)
+    assert await queueing.verdict(job_id) == ("FAILED", "LAUNCH_FAILURE", 1200)
 
 
 async def test_in_automatic_mode_the_engines_queue_decides_what_is_free(queueing: Scripted) -> None:

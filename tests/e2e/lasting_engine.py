@@ -28,6 +28,7 @@ from app.domain.execution import (
     GpuInfo,
     JobSpec,
     LogChunk,
+    NamedJob,
     Observation,
     RunState,
     TimeKeeping,
@@ -76,6 +77,13 @@ class LastingEngine:
 
     async def stop(self, run_id: UUID, grace: timedelta) -> None:  # noqa: ARG002 - its runs stop at once
         self._make(f"{run_id}.stop", system_clock().isoformat())
+
+    async def named_jobs(self) -> Collection[NamedJob]:
+        """None: only the service submits to it."""
+        return ()
+
+    async def cancel_foreign_job(self, engine_job_id: str) -> None:
+        """Nothing: there is none."""
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
         return ()

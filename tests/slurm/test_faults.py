@@ -16,7 +16,7 @@ from shlex import quote
 import pytest
 
 from app.core.clock import system_clock
-from app.domain.execution import EndReason, JobSpec, Observation, RunState
+from app.domain.execution import EndReason, JobSpec, NamedJob, Observation, RunState
 from app.executors.slurm.commands import CommandTrouble
 from tests.executors.slurm_engine import SlurmEngine
 from tests.slurm.cluster import SlurmCluster
@@ -242,6 +242,31 @@ async def test_a_job_that_puts_itself_back_into_the_queue_pays_for_what_it_held(
     ended = await comes_to(engine, spec, has_ended)
     assert ended.reason is EndReason.SIGNALLED, ended
     assert ended.elapsed >= held - timedelta(seconds=1), "Slurm counts whole seconds"
+
+
+async def test_a_job_that_a_job_has_submitted_is_told_from_runs_and_can_be_cancelled(start_engine: StartEngine) -> None:
+    """Its name would make two lines of its own in any list that shows names."""
+    engine = start_engine(SMALL)
+    name = "mine\n999|gres/gpu=1|"
+    spec = engine.spec(
+        command=f"sbatch --parsable --gres=gpu:1 --job-name={quote(name)} -o/dev/null --wrap='sleep 600'; sleep 600"
+    )
+    await engine.executor.start(spec)
+
+    async def both_run() -> list[NamedJob]:
+        named = await engine.executor.named_jobs()
+        return [job for job in named if job.num_gpus] if len(named) == 2 else []
+
+    run, other = sorted(await eventually(both_run), key=lambda job: int(job.engine_job_id))
+    assert (run.run_id, run.num_gpus) == (spec.run_id, 1)
+    assert (other.run_id, other.name, other.num_gpus) == (None, name, 1)
+
+    await engine.executor.cancel_foreign_job(other.engine_job_id)
+
+    async def is_gone() -> bool:
+        return [job.run_id for job in await engine.executor.named_jobs()] == [spec.run_id]
+
+    await eventually(is_gone)
 
 
 async def test_a_command_that_hangs_is_given_up_and_leaves_nothing_behind(

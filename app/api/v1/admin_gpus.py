@@ -18,9 +18,9 @@ GpuId = Annotated[RowId, Path(description="The GPU's number.")]
 
 
 @router.get("", responses=problems(401, 403, 503))
-async def list_gpus(_admin: AdminUser, connection: Autocommit, engine: Engine, now: Now) -> list[GpuRead]:
+async def list_gpus(_admin: AdminUser, connection: Autocommit, engine: Engine) -> list[GpuRead]:
     """Every GPU with its state and the job on it."""
-    return [GpuRead.of(row, is_ours=engine.places_gpus) for row in await gpus.fleet(connection, now=now)]
+    return [GpuRead.of(row, is_ours=engine.places_gpus) for row in await gpus.fleet(connection)]
 
 
 @router.post("/{gpu_id}/drain", responses=problems(401, 403, 404, 409, 422, 503))
@@ -40,8 +40,8 @@ async def drain(
 
 @router.post("/{gpu_id}/resume", responses=problems(401, 403, 404, 409, 422, 503))
 async def resume(
-    gpu_id: GpuId, admin: AdminUser, connection: Transaction, engine: Engine, now: Now, origin: RequestOrigin
+    gpu_id: GpuId, admin: AdminUser, connection: Transaction, engine: Engine, origin: RequestOrigin
 ) -> GpuRead:
     """Let a drained or quarantined GPU take jobs again."""
-    resumed = await gpus.resume(connection, admin, gpu_id, engine=engine, now=now, origin=origin)
+    resumed = await gpus.resume(connection, admin, gpu_id, engine=engine, origin=origin)
     return GpuRead.of(resumed, is_ours=engine.places_gpus)

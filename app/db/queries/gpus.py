@@ -9,18 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.domain.execution import OVERSTAYS_AFTER, GpuInfo, GpuSlot
+from app.domain.execution import GpuInfo, GpuSlot
 
-OVERSTAYS = """
-    (j.status = 'RUNNING'
-     AND (greatest(make_interval(secs => j.measured_seconds), CAST(:now AS timestamptz) - j.started_at)
-              > make_interval(secs => j.reserved_seconds::float8 / j.num_gpus) + CAST(:overstays_after AS interval)
-          OR coalesce(CAST(:now AS timestamptz) - j.cancel_requested_at > CAST(:overstays_after AS interval), false)))
-"""
-"""A run that should have ended long ago, by its limit or because it was cancelled, and holds its GPUs.
-
-The clock counts as well as the engine: one that is silent tells of no run that it goes on.
-"""
 OFFERED = (
     "g.retired_at IS NULL AND g.drained_at IS NULL AND NOT g.is_quarantined AND NOT g.is_contended "
     "AND NOT g.is_busy AND g.offline_reason IS NULL"
@@ -93,16 +83,16 @@ _SUPPLY = text(
 )
 # Where the engine places, no allocation is ours: a running job names its GPUs itself, as in `n1:0,1 n2:3`.
 _FLEET = text(
-    f"""
+    """
     WITH placed AS (
         SELECT DISTINCT ON (executor, node, gpu_index) j.id AS job_id, j.executor,
                split_part(part, ':', 1) AS node, CAST(named AS int) AS gpu_index
         FROM jobs j, string_to_table(j.placement, ' ') AS part, string_to_table(split_part(part, ':', 2), ',') AS named
-        WHERE j.status = 'RUNNING' AND j.placement IS NOT NULL AND named ~ '^[0-9]{{1,4}}$'
+        WHERE j.status = 'RUNNING' AND j.placement IS NOT NULL AND named ~ '^[0-9]{1,4}$'
         ORDER BY executor, node, gpu_index, j.id DESC
     )
     SELECT g.*, j.id AS job_id, j.name AS job_name, j.user_id AS job_user_id, holder.full_name AS job_owner_full_name,
-           holder.email AS job_owner_email, {OVERSTAYS} AS job_overstays,
+           holder.email AS job_owner_email,
            drainer.full_name AS drained_by_full_name, drainer.email AS drained_by_email
     FROM gpus g
     LEFT JOIN gpu_allocations a ON a.gpu_id = g.id AND a.released_at IS NULL
@@ -199,10 +189,9 @@ async def supply(connection: AsyncConnection, gpu_type: str) -> Row[Any]:
     return (await connection.execute(_SUPPLY, {"gpu_type": gpu_type})).one()
 
 
-async def fleet(connection: AsyncConnection, gpu_id: int | None = None, *, now: datetime) -> Sequence[Row[Any]]:
+async def fleet(connection: AsyncConnection, gpu_id: int | None = None) -> Sequence[Row[Any]]:
     """Every GPU with the job on it; or only one GPU."""
-    parameters = {"gpu_id": gpu_id, "now": now, "overstays_after": OVERSTAYS_AFTER}
-    return (await connection.execute(_FLEET, parameters)).all()
+    return (await connection.execute(_FLEET, {"gpu_id": gpu_id})).all()
 
 
 async def drain(connection: AsyncConnection, *, gpu_id: int, reason: str, user_id: int, now: datetime) -> bool:

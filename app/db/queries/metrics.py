@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db.queries.gpus import OVERSTAYS
-from app.domain.execution import OVERSTAYS_AFTER
+from app.db.queries import overstaying
+from app.db.queries.overstaying import OVERSTAYS
 
 _SNAPSHOT = text(
     f"""
@@ -38,6 +38,8 @@ _SNAPSHOT = text(
     UNION ALL
     SELECT 'overstaying', NULL, NULL, count(*)::float8 FROM jobs j WHERE {OVERSTAYS}
     UNION ALL
+    SELECT 'foreign', NULL, NULL, count(*)::float8 FROM foreign_jobs WHERE gone_at IS NULL
+    UNION ALL
     SELECT 'lease', NULL, NULL, extract(epoch FROM clock_timestamp() - renewed_at)::float8 FROM dispatcher_lease
     """
 )
@@ -47,8 +49,8 @@ _SNAPSHOT = text(
 class Measure:
     """One number.
 
-    `jobs` by status, `oldest` age by status, `quota` by side, `gpus` by type and state, how many are `overstaying`,
-    `lease` age.
+    `jobs` by status, `oldest` age by status, `quota` by side, `gpus` by type and state, how many are `overstaying`
+    or `foreign`, `lease` age.
     """
 
     name: str
@@ -58,5 +60,5 @@ class Measure:
 
 
 async def snapshot(connection: AsyncConnection, *, now: datetime) -> list[Measure]:
-    rows = await connection.execute(_SNAPSHOT, {"now": now, "overstays_after": OVERSTAYS_AFTER})
+    rows = await connection.execute(_SNAPSHOT, overstaying.parameters(now))
     return [Measure(*row) for row in rows]

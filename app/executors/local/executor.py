@@ -30,6 +30,7 @@ from app.domain.execution import (
     LaunchError,
     LogChunk,
     LogUnavailable,
+    NamedJob,
     Observation,
     RunState,
     TimeKeeping,
@@ -370,6 +371,13 @@ class LocalExecutor:
     def _has_survivors(self, directory: RunDirectory) -> bool:
         verdict = directory.verdict()
         return verdict is not None and not verdict["gone"]
+
+    async def named_jobs(self) -> Collection[NamedJob]:
+        """None: only the service submits to it."""
+        return ()
+
+    async def cancel_foreign_job(self, engine_job_id: str) -> None:
+        """Nothing: there is none."""
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
         gone = await self._in_thread(lambda: [run_id for run_id in run_ids if self._has_no_process(run_id)])

@@ -21,6 +21,7 @@ from app.domain.execution import (
     JobSpec,
     LaunchError,
     LogChunk,
+    NamedJob,
     Observation,
     RunState,
     TimeKeeping,
@@ -155,6 +156,13 @@ class SimulatedExecutor:
         if ends_at < run.ends_at:
             run.end, run.ends_at = end, ends_at
             heappush(self._ends, (ends_at, run_id))
+
+    async def named_jobs(self) -> Collection[NamedJob]:
+        """None: only the service submits to it."""
+        return ()
+
+    async def cancel_foreign_job(self, engine_job_id: str) -> None:
+        """Nothing: there is none."""
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
         """Nothing: a run that the simulation loses stays suspect until an admin puts its GPUs back into service."""

@@ -38,12 +38,13 @@ from app.domain.execution import (
     LaunchError,
     LogChunk,
     LogUnavailable,
+    NamedJob,
     Observation,
     RunState,
     TimeKeeping,
     UtilisationSample,
 )
-from app.executors.slurm import accounting, limits, nodes, queue
+from app.executors.slurm import accounting, foreign, limits, nodes, queue
 from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, failure
 from app.executors.slurm.job import LONGEST_SETUP, SlurmJob, by_run, held_in_all, most_telling, name_of
@@ -135,6 +136,7 @@ class SlurmExecutor:
         self._text_until = 0.0
         self._no_accounts_until = 0.0
         self._time_keeping = limits.USUAL
+        self._foreign_names: Mapping[str, str] = {}
         self._fleet: Sequence[GpuInfo] = ()
         self._fleet_read_at = -FLEET_HOLDS_SECONDS
         self._fleet_lock = asyncio.Lock()
@@ -448,6 +450,39 @@ class SlurmExecutor:
             log.warning("a run cannot be kept from beginning", run_id=str(run_id), trouble=error.strerror)
             return False
         return True
+
+    async def named_jobs(self) -> Collection[NamedJob]:
+        """See `Executor`. Where jobs are submitted as their owners, none is in the service's name.
+
+        The list comes before the look, so that a run which is submitted in between is none that nobody knows.
+        """
+        if self._options.logins is not None:
+            return ()
+        squeue = self._options.commands.squeue
+        listed = foreign.parse_list(await self._runner.ask([squeue, *foreign.list_arguments(os.geteuid())]))
+        look = await self._look(not_older_than=monotonic())
+        runs: dict[str, UUID] = {}
+        for run_id, jobs in look.jobs.items():
+            job = await self._job_of(run_id, jobs) if any(job.job_id in listed for job in jobs) else None
+            if job is not None:
+                runs[job.job_id] = run_id
+        names = self._foreign_names
+        self._foreign_names = {
+            job_id: names.get(job_id) or await self._name_of(job_id) for job_id in listed if job_id not in runs
+        }
+        return [
+            NamedJob(job_id, name_of(runs[job_id]), runs[job_id], num_gpus)
+            if job_id in runs
+            else NamedJob(job_id, self._foreign_names[job_id], num_gpus=num_gpus)
+            for job_id, num_gpus in listed.items()
+        ]
+
+    async def _name_of(self, job_id: str) -> str:
+        squeue = self._options.commands.squeue
+        return (await self._runner.ask([squeue, *foreign.name_arguments(job_id)])).strip()
+
+    async def cancel_foreign_job(self, engine_job_id: str) -> None:
+        await self._runner.ask([self._options.commands.scancel, engine_job_id])
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
         """Nothing: the GPUs are Slurm's to give and to keep."""

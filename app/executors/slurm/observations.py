@@ -81,7 +81,10 @@ def observe_end(
     placement: str | None,
     own_uids: frozenset[int],
 ) -> Observation:
-    """How a run ended. Who cancelled it is told where it was none of us (`own_uids`)."""
+    """How a run ended that held its GPUs for `elapsed`, in all turns that Slurm gave it.
+
+    Who cancelled it is told where it was none of us (`own_uids`).
+    """
     state = next(iter(job.states & _REASONS.keys()))
     reason, message = _REASONS[state], _MESSAGES.get(state)
     if state == "FAILED":
@@ -93,7 +96,7 @@ def observe_end(
     return Observation(
         RunState.ENDED,
         elapsed,
-        started_at=None if job.never_began or job.started_at is None else begun_at(job.started_at, launched_at),
+        started_at=_start_of(job, elapsed, launched_at),
         placement=placement,
         engine_job_id=job.job_id,
         reason=reason,
@@ -102,6 +105,13 @@ def observe_end(
         signal=job.exit.signal if status_tells else None,
         message=message or _other_number(job, num_gpus),
     )
+
+
+def _start_of(job: SlurmJob, elapsed: timedelta, launched_at: datetime | None) -> datetime | None:
+    """None: it never began. One that was put back into the queue and did not begin again has begun all the same."""
+    if not job.never_began:
+        return None if job.started_at is None else begun_at(job.started_at, launched_at)
+    return job.ended_at - elapsed if elapsed and job.ended_at is not None else None
 
 
 def _failure(job: SlurmJob, elapsed: timedelta) -> tuple[EndReason, str | None]:

@@ -12,7 +12,7 @@ import { copy, pageUrl, problemPanel, startPage, toastProblem } from "../lib/she
 
 // locale keys: audit.act.*.* audit.label.*.* audit.process.* audit.type.* audit.detail.* tokens.scope.*
 const FILTERS = /** @type {const} */ (["action", "actor", "target_type", "target_id", "from", "to"]);
-const TARGETS = ["user", "job", "gpu"];
+const TARGETS = ["user", "job", "gpu", "foreign_job"];
 const PROCESSES = ["cli", "sql", "login", "dispatcher"];
 const PAGE_SIZE = 50;
 const SUGGESTED_PEOPLE = 10;
@@ -226,6 +226,9 @@ function target({ target_type, target_id, target_name: name, details }) {
   }
   if (target_type === "gpu") {
     return html`<a href=${pageUrl(`admin/fleet.html?gpu=${target_id}`)}>${name === null ? t("audit.target.gpu", { id }) : gpuName(name)}</a>`;
+  }
+  if (target_type === "foreign_job") {
+    return html`<bdi dir="ltr">${details.engine_job_id}</bdi> (<bdi>${details.name}</bdi>)`;
   }
   if (target_type === "user") return html`<bdi>${details.email ?? name ?? t("audit.target.user", { id })}</bdi>`;
   return html`<bdi>${target_type} ${id}</bdi>`;

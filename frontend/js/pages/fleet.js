@@ -8,6 +8,7 @@ import { liveState, reloadOn } from "../lib/live.js";
 import { copy, onTick, problemPanel, startPage, toast, toastProblem } from "../lib/shell.js";
 
 /** @typedef {import("../lib/api.js").Schemas["GpuRead"]} Gpu */
+/** @typedef {import("../lib/api.js").Schemas["AlertsRead"]} Alerts */
 /** @typedef {Gpu["state"]} State */
 /** @typedef {{ name: string, gpus: Gpu[], shown: Gpu[] }} Node */
 
@@ -31,6 +32,8 @@ const DRAIN_COMMANDS = { slurm: (node) => `scontrol update NodeName=${node} Stat
 await startPage("fleet", { forAdmins: true });
 /** @type {Gpu[] | null} */
 let fleet = null;
+/** @type {Alerts} */
+let alerts = { overstaying: [], foreign_jobs: [] };
 
 await load();
 document.querySelector(".gpu-details")?.scrollIntoView({ block: "center" });
@@ -42,7 +45,7 @@ onTick(() => {
 
 async function load() {
   try {
-    fleet = await get("/admin/gpus");
+    [fleet, alerts] = await Promise.all([get("/admin/gpus"), get("/admin/alerts")]);
   } catch (error) {
     if (!fleet) {
       render(nothing, place("#types"));
@@ -55,26 +58,46 @@ async function load() {
 
 function draw() {
   if (!fleet) return;
-  render(html`${trustWarning("admin")}${overstayWarning(fleet)}`, place("#notices"));
+  render(html`${trustWarning("admin")}${overstayWarning()}${foreignJobsWarning()}`, place("#notices"));
   drawTypes(fleet);
   drawFilters(fleet);
   drawNodes(fleet);
 }
 
+/** Jobs whose engine keeps neither their limit nor a stop: nobody else can end them. */
+function overstayWarning() {
+  const jobs = alerts.overstaying;
+  if (jobs.length === 0) return nothing;
+  return warning(t("fleet.overstay", { count: jobs.length }), jobs.map(jobLink), t("fleet.overstay_text"));
+}
+
+/** What holds the engine's GPUs in the service's name, is in nobody's quota, and was approved by nobody. */
+function foreignJobsWarning() {
+  const jobs = alerts.foreign_jobs;
+  if (jobs.length === 0) return nothing;
+  return warning(t("fleet.foreign", { count: jobs.length }), jobs.map(foreignJob), t("fleet.foreign_text"));
+}
+
 /**
- * Jobs whose engine keeps neither their limit nor a stop: nobody else can end them.
- * @param {Gpu[]} gpus
+ * @param {string} headline
+ * @param {import("../lib/html.js").Content[]} jobs
+ * @param {string} advice
  */
-function overstayWarning(gpus) {
-  const jobs = new Map(gpus.flatMap(({ job }) => (job?.overstays ? [[job.id, job]] : [])));
-  if (jobs.size === 0) return nothing;
+function warning(headline, jobs, advice) {
   return html`<div class="notice notice-warning" role="alert">
     ${icon("exclamation-triangle-fill")}
     <div>
-      <p><strong>${t("fleet.overstay", { count: jobs.size })}</strong> ${joined([...jobs.values()].map(jobLink))}</p>
-      <p>${t("fleet.overstay_text")}</p>
+      <p><strong>${headline}</strong> ${joined(jobs)}</p>
+      <p>${advice}</p>
     </div>
   </div>`;
+}
+
+/** @param {Alerts["foreign_jobs"][number]} job */
+function foreignJob({ engine_job_id: id, name, num_gpus: gpus, cancelled_at: cancelled }) {
+  const facts = [gpus ? t("fleet.foreign_gpus", { count: gpus }) : "", cancelled ? t("fleet.foreign_cancelled") : ""];
+  const told = facts.filter(Boolean).join(t("list.separator"));
+  return html`<span><bdi dir="ltr">${id}</bdi> <bdi>${name}</bdi>${told ? ` (${told})` : ""}</span>`;
 }
 
 /** @param {Gpu[]} gpus */

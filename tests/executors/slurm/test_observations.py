@@ -132,6 +132,12 @@ def test_a_run_that_was_cancelled_while_it_waited_took_no_time() -> None:
     assert (end(queued(CANCELLED_EARLY)).started_at, queued(CANCELLED_EARLY).held) == (None, timedelta(0))
 
 
+def test_one_that_was_put_back_and_did_not_begin_again_has_begun_all_the_same() -> None:
+    cancelled = queued(CANCELLED_EARLY)
+    assert cancelled.ended_at is not None
+    assert end(cancelled, elapsed=timedelta(seconds=9)).started_at == cancelled.ended_at - timedelta(seconds=9)
+
+
 def test_who_cancelled_is_told_unless_it_was_the_service() -> None:
     assert end(accounted(CANCELLED), own_uids=frozenset({1000})).message == "Cancelled in Slurm by root."
     assert end(accounted(CANCELLED), own_uids=frozenset({0})).message is None
@@ -171,7 +177,6 @@ def look(job: SlurmJob, *, now: datetime = START, num_gpus: int | None = None) -
     return observe(job, now=now, next_look_at=NEXT_LOOK, held_before=timedelta(0), launched_at=None, num_gpus=num_gpus)
 
 
-def end(
-    job: SlurmJob, *, elapsed: timedelta = timedelta(seconds=1), own_uids: frozenset[int] = frozenset({0})
-) -> Observation:
-    return observe_end(job, elapsed=elapsed, launched_at=None, num_gpus=None, placement=None, own_uids=own_uids)
+def end(job: SlurmJob, *, elapsed: timedelta | None = None, own_uids: frozenset[int] = frozenset({0})) -> Observation:
+    held = job.held if elapsed is None else elapsed
+    return observe_end(job, elapsed=held, launched_at=None, num_gpus=None, placement=None, own_uids=own_uids)

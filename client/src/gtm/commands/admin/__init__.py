@@ -23,6 +23,7 @@ PEOPLE = """
 FLEET = """
     Examples:
       gtm gpus --each
+      gtm admin alerts
       gtm admin drain node1:0 --reason "a fan is broken"
       gtm admin resume node1:0
     """
@@ -35,7 +36,7 @@ USAGE = """
 for examples, functions in {
     DECIDE: (decisions.requests, decisions.approve, decisions.reject, decisions.start, decisions.refund),
     PEOPLE: (people.users, people.quota, people.activate, people.deactivate, people.promote, people.demote),
-    FLEET: (fleet.drain, fleet.resume),
+    FLEET: (fleet.alerts, fleet.drain, fleet.resume),
     USAGE: (usage.usage,),
 }.items():
     for function in functions:

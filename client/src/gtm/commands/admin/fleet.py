@@ -9,12 +9,47 @@ from gtm.commands.gpus import place
 from gtm.context import Session
 from gtm.digits import fold_digits
 from gtm.errors import CommandError, ExitCode, UsageError
+from gtm.output import Column
 from gtm.several import each_of
 
 GpuArguments = Annotated[
     list[str],
     typer.Argument(metavar="GPU...", help="As `gtm gpus --each` lists them: node1:0, a whole node1, or an id."),
 ]
+
+
+ALERTS = (
+    Column("What", "what", style={"overstays": "red", "foreign": "red"}.get),
+    Column("ID", "id", align_right=True),
+    Column("Name", "name"),
+    Column("Of", "owner"),
+    Column("GPUs", "gpus", align_right=True),
+    Column("Cancelled", "cancelled_at"),
+)
+
+
+def alerts(session: Session) -> None:
+    """List what goes on in the fleet against the rules.
+
+    Jobs that should have ended ("overstays"), and jobs that the engine holds in the service's name and that the service
+    did not submit ("foreign"; their id is the engine's).
+    """
+    found: Mapping[str, Any] = session.service.get("/admin/alerts")
+    overstaying = [
+        {"what": "overstays", "id": job["id"], "name": job["name"], "owner": job["owner"]["email"]}
+        for job in found["overstaying"]
+    ]
+    foreign = [
+        {
+            "what": "foreign",
+            "id": job["engine_job_id"],
+            "name": job["name"],
+            "gpus": job["num_gpus"],
+            "cancelled_at": job["cancelled_at"],
+        }
+        for job in found["foreign_jobs"]
+    ]
+    session.output.records(overstaying + foreign, ALERTS, empty="All is as it should be.")
 
 
 def drain(
