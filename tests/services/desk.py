@@ -83,9 +83,7 @@ class Desk:
 
     async def resume(self, admin: Person, gpu_id: int) -> None:
         async with self.state.database.transaction() as connection:
-            await gpus.resume(
-                connection, admin.caller, gpu_id, engine=self.engine, now=self.state.clock(), origin=ORIGIN
-            )
+            await gpus.resume(connection, admin.caller, gpu_id, engine=self.engine, origin=ORIGIN)
 
     @property
     def engine(self) -> EngineKind:
