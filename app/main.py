@@ -38,7 +38,7 @@ from app.core.logging import configure_logging
 from app.core.security import PasswordPool
 from app.core.supervision import running
 from app.core.version import VERSION
-from app.db.bootstrap import open_database
+from app.db.bootstrap import open_database, warn_if_owner
 from app.dispatcher.build import create_dispatcher
 from app.executors.registry import create_executor
 from app.services.events import EventFeed
@@ -90,6 +90,7 @@ async def service(app: FastAPI, settings: Settings, clock: Clock, drain: Drain) 
     """Everything that lives as long as the service: opened in this order, closed in the reverse one."""
     engine = create_executor(settings, clock)
     async with open_database(settings) as database:
+        await warn_if_owner(database)
         app.state.gtm = state = AppState(
             settings=settings,
             clock=clock,

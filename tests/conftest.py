@@ -2,8 +2,8 @@
 
 The server is an embedded one of its own, or the one that `TEST_DATABASE_URL` names (PostgreSQL 15 or newer; the role
 may create databases and is a superuser). Each pytest-xdist worker has a database of its own, cloned from a template
-that was migrated once. Between tests its rows are deleted with the triggers that forbid it switched off: that takes a
-millisecond, and a new clone a hundred.
+that was migrated once; the service works on it as a role that owns nothing (`tests/owner.py`). Between tests its rows
+are deleted with the triggers that forbid it switched off: that takes a millisecond, and a new clone a hundred.
 """
 
 # The service is imported by the fixtures that need it: tests of pure functions start seconds earlier.
@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import order, report
+from tests.owner import OWNER, SERVICE, SERVICE_PASSWORD, UNGUARDED
 from tests.surroundings import WORKER_VARIABLE, Run, give_back_what_the_report_asks_for, present_run
 
 if TYPE_CHECKING:
     import httpx2
     from fastapi import FastAPI
+    from sqlalchemy import URL
 
     from app.api.state import AppState
     from app.core.config import Settings
@@ -112,9 +114,11 @@ def server_url(surroundings: Run) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(server_url: str) -> str:
     """The name of a migrated, empty database without connections. Made once per version of the migrations."""
+    from app.db import roles
     from app.db.migrations import MIGRATIONS
 
-    content = b"".join(path.read_bytes() for path in sorted(MIGRATIONS.rglob("*.py")))
+    sources = [*sorted(MIGRATIONS.rglob("*.py")), Path(roles.__file__)]
+    content = b"".join(path.read_bytes() for path in sources)
     name = f"gtm_test_{hashlib.sha256(content).hexdigest()[:12]}"
     asyncio.run(_make_template(server_url, name))
     return name
@@ -132,6 +136,15 @@ def fresh_database_url(server_url: str, template: str) -> Iterator[str]:
     """A migrated database for one test alone, which may do to it what it likes. It costs a tenth of a second."""
     with cloned(server_url, template, "fresh") as url:
         yield url
+
+
+@pytest.fixture
+def fresh_owner_url(server_url: str, fresh_database_url: str) -> str:
+    """The way into `fresh_database_url` for whoever owns its tables."""
+    from sqlalchemy import make_url
+
+    url = make_url(server_url).set(database=make_url(fresh_database_url).database)
+    return url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -287,10 +300,7 @@ async def empty(database: Database) -> None:
     async with database.autocommit() as connection:
         raw = await connection.get_raw_connection()
         driver: Any = raw.driver_connection
-        await driver.execute(
-            f"BEGIN; SET LOCAL session_replication_role = replica; {tables}; "
-            "INSERT INTO dispatcher_lease DEFAULT VALUES; COMMIT"
-        )
+        await driver.execute(f"BEGIN; {UNGUARDED}; {tables}; INSERT INTO dispatcher_lease DEFAULT VALUES; COMMIT")
 
 
 @contextmanager
@@ -306,7 +316,8 @@ async def clone(server_url: str, template: str, name: str) -> str:
 
     await drop(server_url, name)
     await _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    url = make_url(server_url).set(database=name, username=SERVICE, password=SERVICE_PASSWORD)
+    return url.render_as_string(hide_password=False)
 
 
 async def drop(server_url: str, name: str) -> None:
@@ -328,10 +339,29 @@ async def _make_template(server_url: str, name: str) -> None:
             draft = f"{name}_draft"
             await connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {draft}")
             await connection.exec_driver_sql(f"CREATE DATABASE {draft}")
-            url = make_url(server_url).set(database=draft).render_as_string(hide_password=False)
-            await asyncio.to_thread(upgrade_to_head, url)
+            url = make_url(server_url).set(database=draft)
+            await asyncio.to_thread(upgrade_to_head, url.render_as_string(hide_password=False))
+            await _admit_service(url)
             await connection.exec_driver_sql(f"ALTER DATABASE {draft} RENAME TO {name}")
     await engine.dispose()
+
+
+async def _admit_service(url: URL) -> None:
+    """Roles belong to the server: on one that outlives the run they are there already."""
+    from app.db import roles
+    from app.db.engine import Database
+
+    owner = Database(url.render_as_string(hide_password=False), pool_size=1)
+    service = url.set(username=SERVICE, password=SERVICE_PASSWORD).render_as_string(hide_password=False)
+    await roles.admit(owner, service)
+    async with owner.autocommit() as connection:
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        if not await driver.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", OWNER):
+            await driver.execute(
+                f"CREATE ROLE {OWNER} SUPERUSER NOLOGIN; ALTER ROLE {SERVICE} NOINHERIT; GRANT {OWNER} TO {SERVICE}"
+            )
+    await owner.dispose()
 
 
 async def _execute(server_url: str, statement: str) -> None:

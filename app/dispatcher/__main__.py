@@ -8,7 +8,7 @@ import sys
 from app.core.clock import system_clock
 from app.core.config import ConfigurationError, load_settings
 from app.core.logging import configure_logging
-from app.db.bootstrap import DatabaseUnusable, open_database
+from app.db.bootstrap import DatabaseUnusable, open_database, warn_if_owner
 from app.db.embedded import EmbeddedPostgresError
 from app.dispatcher.build import create_dispatcher
 from app.executors.registry import create_executor
@@ -20,6 +20,7 @@ async def main() -> None:
     configure_logging(settings.log_format, settings.log_level)
     executor = create_executor(settings, system_clock)
     async with open_database(settings) as database:
+        await warn_if_owner(database)
         dispatcher = asyncio.ensure_future(create_dispatcher(database, executor, settings, system_clock).run())
         loop = asyncio.get_running_loop()
         for stop in (signal.SIGTERM, signal.SIGINT):

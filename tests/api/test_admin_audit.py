@@ -12,6 +12,7 @@ from app.api.state import AppState
 from app.domain.audit import AuditAction
 from app.services import audit
 from tests.factories import Person, make_user, sign_in
+from tests.owner import become_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -167,6 +168,7 @@ async def test_nobody_writes_to_it_by_http(as_admin: httpx2.AsyncClient, method:
 )
 async def test_not_even_sql_changes_it(admin: Person, state: AppState, statement: str) -> None:
     assert admin.is_admin
-    with pytest.raises(DBAPIError, match="refused"):
-        async with state.database.transaction() as connection:
+    async with state.database.engine.connect() as connection:
+        await become_owner(connection)
+        with pytest.raises(DBAPIError, match="refused"):
             await connection.execute(text(statement))

@@ -31,8 +31,9 @@ from app.executors.simulated.plan import plan_run
 from app.services import gpus, jobs, quotas, tokens
 from app.services.jobs import EngineKind
 from app.services.runs import spec_of
-from tests.browser.service import UNGUARDED, state_on
+from tests.browser.service import state_on
 from tests.factories import ORIGIN, Person, make_user
+from tests.owner import become_owner
 
 HOUR = 3600
 ENVIRONMENT: Mapping[str, str] = {
@@ -398,7 +399,7 @@ class History:
     async def _put_in_order(self, *, founded_at: datetime) -> None:
         """Date the audit log as the acts in it, and let the next dispatcher take over at once."""
         async with self._state.database.transaction() as connection:
-            await connection.execute(text(UNGUARDED))
+            await become_owner(connection, unguarded=True)
             await connection.execute(text("UPDATE audit_entries SET created_at = :at"), {"at": founded_at})
             for statement in AUDIT_DATES:
                 await connection.execute(text(statement))

@@ -22,11 +22,11 @@ from app.services.quotas import QuotaPolicy
 from tests.conftest import SECRET
 from tests.e2e.processes import Process, answers, free_port, start_process, wait_until
 from tests.factories import Person
+from tests.owner import UNGUARDED
 
 APP = "app.main:app"
 KEPT = {"gpus", "dispatcher_lease"}
 """What the dispatcher keeps in mind, and would not write anew."""
-UNGUARDED = "SET LOCAL session_replication_role = replica"
 RESUME_ALL = "UPDATE gpus SET drained_at = NULL, drain_reason = NULL, drained_by = NULL, is_quarantined = false"
 NOTE = "begin-as"
 READ_NOTE = f"""

@@ -19,6 +19,7 @@ from app.services import alerts, invariants, jobs, quotas
 from tests.conftest import FakeClock
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.factories import ORIGIN, Person, approve_job, make_job, start_job
+from tests.owner import become_owner
 from tests.waiting import eventually
 
 Engine = TypeVar("Engine", bound=Executor)
@@ -128,8 +129,11 @@ class Scene(Generic[Engine]):
         [row] = await self.sql(f"SELECT count(*) FROM gpus WHERE {condition}")  # noqa: S608
         return int(row[0])
 
-    async def sql(self, statement: str, **parameters: Any) -> list[Row[Any]]:
+    async def sql(self, statement: str, *, as_owner: bool = False, **parameters: Any) -> list[Row[Any]]:
+        """As the service, or as the role that owns the tables."""
         async with self.state.database.transaction() as connection:
+            if as_owner:
+                await become_owner(connection)
             result = await connection.execute(text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
 

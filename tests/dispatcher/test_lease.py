@@ -15,6 +15,7 @@ from app.db.engine import Database
 from app.db.queries import lease as queries
 from app.db.queries import runs
 from app.dispatcher.lease import LEASE_TTL, Lease
+from tests.owner import become_owner
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -152,7 +153,8 @@ async def test_keeping_it_goes_on_after_a_failure(database: Database) -> None:
 
 
 async def rename(database: Database, table: str, name: str) -> None:
-    async with database.autocommit() as connection:
+    async with database.transaction() as connection:
+        await become_owner(connection)
         await connection.execute(text(f"ALTER TABLE {table} RENAME TO {name}"))
 
 

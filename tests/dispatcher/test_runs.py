@@ -11,6 +11,7 @@ from app.executors.simulated.executor import SimulatedExecutor
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
 from tests.factories import start_job
+from tests.owner import become_owner
 
 pytestmark = pytest.mark.anyio
 
@@ -446,7 +447,7 @@ async def test_what_is_not_what_was_approved_is_not_launched(scripted: Scene[Scr
     """Somebody has changed it in the database, past the guards."""
     job_id, other = await scripted.start(), await scripted.start()
     async with scripted.state.database.transaction() as connection:
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await become_owner(connection, unguarded=True)
         await connection.execute(text("UPDATE jobs SET command = 'mine' WHERE id = :id"), {"id": job_id})
     await scripted.tick()
     assert [spec.job_id for spec in scripted.engine.started] == [other]

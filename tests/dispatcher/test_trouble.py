@@ -156,11 +156,11 @@ async def test_a_run_that_waited_long_for_a_dispatcher_is_tried_more_than_once(s
 @asynccontextmanager
 async def without_the_table(scene: Scripted, table: str) -> AsyncIterator[None]:
     """As in the middle of a migration that went wrong: statements fail, and nothing of them stays."""
-    await scene.sql(f"ALTER TABLE {table} RENAME TO {table}_away")
+    await scene.sql(f"ALTER TABLE {table} RENAME TO {table}_away", as_owner=True)
     try:
         yield
     finally:
-        await scene.sql(f"ALTER TABLE {table}_away RENAME TO {table}")
+        await scene.sql(f"ALTER TABLE {table}_away RENAME TO {table}", as_owner=True)
 
 
 @pytest.mark.parametrize("table", ["jobs", "job_events", "user_quotas", "gpu_allocations", "dispatcher_lease"])

@@ -168,12 +168,12 @@ def test_a_terminal_is_asked_twice_and_shows_nothing(
     assert verify_password(PASSWORD, password_hash)
 
 
-def test_migrate_brings_an_empty_database_to_this_release(manage: Manage, fresh_database_url: str) -> None:
-    query(fresh_database_url, "DROP SCHEMA public CASCADE")
-    query(fresh_database_url, "CREATE SCHEMA public")
-    migrated = manage("migrate", MIGRATE_ON_START="false")
+def test_migrate_brings_an_empty_database_to_this_release(manage: Manage, fresh_owner_url: str) -> None:
+    query(fresh_owner_url, "DROP SCHEMA public CASCADE")
+    query(fresh_owner_url, "CREATE SCHEMA public")
+    migrated = manage("migrate", MIGRATE_ON_START="false", DATABASE_URL=fresh_owner_url)
     assert (migrated.returncode, migrated.stderr) == (0, "")
-    assert query(fresh_database_url, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+    assert query(fresh_owner_url, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
 
 
 def test_the_migrations_are_checked_in_a_database_that_does_not_stay(manage: Manage, server_url: str) -> None:

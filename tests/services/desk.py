@@ -12,6 +12,7 @@ from app.models import Base
 from app.services import gpus, invariants, jobs, quotas
 from app.services.jobs import EngineKind
 from tests.factories import ORIGIN, Person, approve_job, engine_of, make_job, start_job
+from tests.owner import become_owner
 
 HOUR = 3600
 
@@ -101,8 +102,11 @@ class Desk:
         )
         return [tuple(row) for row in rows]
 
-    async def sql(self, statement: str, **parameters: Any) -> list[Row[Any]]:
+    async def sql(self, statement: str, *, as_owner: bool = False, **parameters: Any) -> list[Row[Any]]:
+        """As the service, or as the role that owns the tables."""
         async with self.state.database.transaction() as connection:
+            if as_owner:
+                await become_owner(connection)
             result = await connection.execute(text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
 

@@ -60,7 +60,7 @@ async def test_every_statement_is_committed_alone(database: Database) -> None:
 
 async def test_errors_are_those_of_a_transaction(database: Database) -> None:
     wrong = {
-        "INSERT INTO dispatcher_lease (term) VALUES (:number)": IntegrityError,
+        "UPDATE dispatcher_lease SET singleton = :number <> 1": IntegrityError,
         "SELECT :number / 0": DBAPIError,
         "SELECT no_such_column": DBAPIError,
     }
@@ -102,8 +102,8 @@ async def test_a_cancelled_statement_leaves_nothing_behind(small: Database, data
     assert await backend(small) != pid
 
 
-async def test_a_column_that_is_added_meanwhile_appears(fresh_database_url: str) -> None:
-    other = Database(fresh_database_url, pool_size=1)
+async def test_a_column_that_is_added_meanwhile_appears(fresh_owner_url: str) -> None:
+    other = Database(fresh_owner_url, pool_size=1)
     everything = text("SELECT * FROM dispatcher_lease")
     try:
         async with other.autocommit() as connection:

@@ -72,15 +72,15 @@ async def test_a_user_who_may_not_create_tables_is_told_who_may(
         as_guest = empty_database.set(username=role, password="guest")
         message = await complaint(opening(settings, as_guest, migrate_on_start=True))
         assert "permission denied" in message
-        assert "who owns the database" in message
+        assert "the role that owns the tables" in message
         assert "guest'" not in message
     finally:
         await run(server_url, f"DROP ROLE {role}")
 
 
-async def test_a_newer_database_is_left_alone(settings: Settings, fresh_database_url: str) -> None:
-    await run(fresh_database_url, "UPDATE alembic_version SET version_num = '9999'")
-    message = await complaint(opening(settings, fresh_database_url, migrate_on_start=True))
+async def test_a_newer_database_is_left_alone(settings: Settings, fresh_owner_url: str) -> None:
+    await run(fresh_owner_url, "UPDATE alembic_version SET version_num = '9999'")
+    message = await complaint(opening(settings, fresh_owner_url, migrate_on_start=True))
     assert "install the release that made it, or restore a backup" in message
 
 

@@ -337,9 +337,9 @@ async def test_an_idle_stream_holds_no_connection(feed: EventFeed, state: AppSta
 
 async def test_streams_outlive_a_database_that_is_away(feed: EventFeed, desk: Desk, user: Person) -> None:
     async with listening(feed, user.caller) as listener:
-        await desk.sql("ALTER TABLE job_events RENAME TO job_events_away")
+        await desk.sql("ALTER TABLE job_events RENAME TO job_events_away", as_owner=True)
         with pytest.raises(DBAPIError):
             await feed.poll()
-        await desk.sql("ALTER TABLE job_events_away RENAME TO job_events")
+        await desk.sql("ALTER TABLE job_events_away RENAME TO job_events", as_owner=True)
         job_id = await desk.submit(user)
         assert await listener.hears(1) == [(job_id, "PENDING")]

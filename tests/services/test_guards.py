@@ -13,6 +13,7 @@ from app.domain.identity import Actor
 from app.domain.job_state import FINAL, TRANSITIONS, JobStatus
 from app.services import transitions
 from tests.factories import Person, make_user
+from tests.owner import become_owner
 from tests.services.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,7 @@ async def refusal(desk: Desk, statement: str, **parameters: object) -> str | Non
     """The SQLSTATE with which the database refuses this. None: it does not."""
     before = await desk.everything()
     try:
-        await desk.sql(statement, **parameters)
+        await desk.sql(statement, as_owner=True, **parameters)
     except DBAPIError as error:
         assert await desk.everything() == before
         return str(getattr(error.orig, "sqlstate", ""))
@@ -197,7 +198,7 @@ class TestConstraints:
         """By the checks; the guard of what was asked for, which refuses any change, is out of the way."""
         change = text(f"UPDATE jobs SET {asked} WHERE status = 'PENDING'")  # noqa: S608
         async with desk.state.database.transaction() as connection:
-            await connection.execute(text("SET LOCAL session_replication_role = replica"))
+            await become_owner(connection, unguarded=True)
             with pytest.raises(DBAPIError) as refused:
                 await connection.execute(change)
         assert getattr(refused.value.orig, "sqlstate", "") == CHECK_VIOLATION

@@ -18,6 +18,7 @@ from app.domain.job_state import JobStatus
 from app.services import transitions
 from tests.conftest import FakeClock
 from tests.factories import Person, make_token, make_user
+from tests.owner import become_owner
 from tests.services.desk import Desk
 
 pytestmark = pytest.mark.anyio
@@ -274,7 +275,7 @@ async def findings_after(desk: Desk, *statements: str) -> set[str]:
     jobs = await desk.sql("SELECT id, name, quota_id FROM jobs")
     subjects = {job.name.lower(): job.id for job in jobs} | {"month": jobs[0].quota_id}
     async with desk.state.database.engine.connect() as connection:
-        await connection.execute(text("SET LOCAL session_replication_role = replica"))
+        await become_owner(connection, unguarded=True)
         for statement in statements:
             changed = await connection.execute(text(statement), subjects)
             assert changed.rowcount != 0, f"nothing to change: {statement}"

@@ -20,8 +20,16 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text("utf-8")
 IGNORED = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
 
-SECRETS = {"JWT_SECRET_KEY", "POSTGRES_PASSWORD"}
-COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PUBLISH", "OUTSIDE_SUBNET", "POSTGRES_IMAGE", "PYTHON_IMAGE", "PIP_INDEX_URL"}
+SECRETS = {"JWT_SECRET_KEY", "POSTGRES_PASSWORD", "SERVICE_DATABASE_PASSWORD"}
+COMPOSE_ONLY = {
+    "POSTGRES_PASSWORD",
+    "SERVICE_DATABASE_PASSWORD",
+    "PUBLISH",
+    "OUTSIDE_SUBNET",
+    "POSTGRES_IMAGE",
+    "PYTHON_IMAGE",
+    "PIP_INDEX_URL",
+}
 OF_OTHER_ENGINES = {name.upper() for name in Settings.model_fields if name.startswith(("local_", "slurm_"))}
 OURS = ["migrate", "api", "dispatcher"]
 LASTING = ["db", "api", "dispatcher"]
@@ -49,18 +57,35 @@ def test_a_secret_is_demanded_with_advice_and_has_no_default() -> None:
     for name in SECRETS:
         uses = re.findall(rf"\$\{{{name}(.*?)\}}", COMPOSE_TEXT)
         assert uses
-        assert all(use.startswith(f":?set {name} in .env, ") for use in uses)
-    for name in ("PGPASSWORD", "JWT_SECRET_KEY"):
-        assert SERVICES["api"]["environment"][name].startswith("${")
+        assert all(use.startswith(f":?set {name} in .env") for use in uses)
+    assert SERVICES["api"]["environment"]["JWT_SECRET_KEY"].startswith("${")
+    assert SERVICES["migrate"]["environment"]["PGPASSWORD"].startswith("${POSTGRES_PASSWORD")
     assert SERVICES["db"]["environment"]["POSTGRES_PASSWORD"].startswith("${")
     assert not re.search(r"://[^/@\s]*:[^/@\s]*@", COMPOSE_TEXT), "a password in a URL"
+
+
+def test_only_the_migration_knows_the_owner_of_the_tables() -> None:
+    for service in ("api", "dispatcher"):
+        environment = SERVICES[service]["environment"]
+        assert environment["DATABASE_URL"].startswith(
+            "postgresql://gpu_task_manager_service:${SERVICE_DATABASE_PASSWORD"
+        )
+        assert environment["DATABASE_URL"].endswith("}@db:5432/gpu_task_manager")
+        assert not any("${POSTGRES_PASSWORD" in (value or "") for value in environment.values())
+    assert SERVICES["migrate"]["environment"]["DATABASE_URL"] == SERVICES["api"]["environment"]["DATABASE_URL"]
+    assert SERVICES["migrate"]["environment"]["MIGRATION_DATABASE_URL"].startswith("postgresql://gpu_task_manager@")
 
 
 @pytest.mark.parametrize("service", OURS)
 def test_every_setting_is_either_decided_here_or_taken_from_outside(service: str) -> None:
     decided_by_nobody = {"DATA_DIR", *OF_OTHER_ENGINES}  # a container keeps nothing
+    of_the_owner = {"MIGRATION_DATABASE_URL", "PGPASSWORD"}
     environment = SERVICES[service]["environment"]
-    assert set(environment) - {"PGPASSWORD"} == {name.upper() for name in Settings.model_fields} - decided_by_nobody
+    assert (set(environment) >= of_the_owner) == (service == "migrate")
+    assert (
+        set(environment) - {"PGPASSWORD"} | {"MIGRATION_DATABASE_URL"}
+        == {name.upper() for name in Settings.model_fields} - decided_by_nobody
+    )
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -74,13 +99,21 @@ def test_the_settings_are_those_of_production(service: str) -> None:
     assert settings.environment is Environment.PRODUCTION
     assert settings.dispatcher is DispatcherPlacement.EXTERNAL
     assert settings.migrate_on_start is False
-    assert settings.database_url is not None
 
 
 def test_what_is_read_from_outside_beside_the_settings_is_known() -> None:
     assert taken_from_outside({"x": COMPOSE["x-service"], **SERVICES, "n": COMPOSE["networks"]["outside"]}) == (
         COMPOSE_ONLY | {name.upper() for name, value in Settings.model_fields.items()}
-    ) - {"ENVIRONMENT", "DATABASE_URL", "MIGRATE_ON_START", "DISPATCHER", "DATA_DIR", "EXECUTOR", *OF_OTHER_ENGINES}
+    ) - {
+        "ENVIRONMENT",
+        "DATABASE_URL",
+        "MIGRATION_DATABASE_URL",
+        "MIGRATE_ON_START",
+        "DISPATCHER",
+        "DATA_DIR",
+        "EXECUTOR",
+        *OF_OTHER_ENGINES,
+    }
 
 
 @pytest.mark.parametrize("service", SERVICES)
