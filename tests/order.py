@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SECONDS_OF_A_TEST = {"slurm": 15, "e2e": 4, "browser": 1.3, "executors": 0.4, "client": 0.2}
+SECONDS_OF_A_TEST = {"slurm": 15, "upgrade": 10, "e2e": 4, "browser": 1.3, "executors": 0.4, "client": 0.2}
 """About how long one takes, in the folders whose tests are slow."""
 
 
