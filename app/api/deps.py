@@ -4,7 +4,7 @@ Declare the person before the connection: `user: JobsReader, connection: Transac
 connection of its own for a moment, and no request ever holds two.
 
 Who may ask is one of `JobsReader`, `JobsWriter` and `AdminUser`, whom personal tokens with that scope stand for, or
-`SignedInUser`, whom no token stands for, or `AnyUser`.
+`SignedInUser`, whom no token stands for, or `AnyUser`; `AnybodyOrUser` is None for whoever shows nothing.
 """
 
 from collections.abc import AsyncIterator
@@ -81,6 +81,16 @@ def _job_in(request: Request) -> dict[str, int]:
 
 
 AnyUser = Annotated[Caller, Depends(get_caller)]
+
+
+async def get_caller_if_any(
+    request: Request, state: State, now: Now, token: Annotated[str | None, Depends(bearer_token)]
+) -> Caller | None:
+    """Nobody, where no token comes; one that is no good is refused as everywhere."""
+    return None if token is None else await get_caller(request, state, now, token)
+
+
+AnybodyOrUser = Annotated[Caller | None, Depends(get_caller_if_any)]
 
 
 async def get_signed_in(user: AnyUser) -> Caller:

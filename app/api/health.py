@@ -13,7 +13,6 @@ from app.api.deps import State
 from app.api.errors import problems
 from app.api.problems import problem
 from app.api.state import AppState
-from app.core.version import VERSION
 from app.db.migrations import head_revision
 from app.db.queries import lease, schema_version
 from app.schemas.text import ResponseModel
@@ -29,7 +28,6 @@ class Health(ResponseModel):
     """`dispatcher` is for information here: without one, jobs can be submitted and decided on, and none starts."""
 
     status: Literal["ok"] = "ok"
-    version: str = Field(examples=["0.1.0"])
     database: Verdict
     migrations: Verdict
     dispatcher: Verdict
@@ -88,7 +86,6 @@ def _health(
     lease_age_seconds: float | None = None,
 ) -> Health:
     return Health(
-        version=VERSION,
         database=database,
         migrations=migrations,
         dispatcher=dispatcher,

@@ -26,8 +26,28 @@ class EngineFacts(ResponseModel):
     )
 
 
-class AboutRead(EngineFacts):
-    """What a page has to know of the installation. Anybody may read it."""
+class SignInFacts(ResponseModel):
+    """What the pages to sign in and to register have to know of the installation. Anybody may read it."""
+
+    password_min_length: int = Field(examples=[MINIMUM_LENGTH])
+    password_max_length: int = Field(examples=[MAXIMUM_LENGTH])
+    registration: Literal["open", "domains", "closed"] = Field(
+        description="Who can register: everybody, people with an address of `registration_domains`, or nobody."
+    )
+    registration_domains: list[str] = Field(examples=[["example.org"]])
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(
+            password_min_length=MINIMUM_LENGTH,
+            password_max_length=MAXIMUM_LENGTH,
+            registration=settings.registration,
+            registration_domains=list(settings.registration_domains),
+        )
+
+
+class AboutRead(EngineFacts, SignInFacts):
+    """What a page has to know of the installation, for whoever is signed in."""
 
     version: str = Field(examples=[VERSION])
     dispatch_mode: DispatchMode = Field(
@@ -36,17 +56,12 @@ class AboutRead(EngineFacts):
     quota_calendar: Literal["gregorian", "jalali"] = Field(description="Whose months quotas are of.")
     time_zone: str = Field(description="The zone in which a month begins.", examples=["Asia/Tehran"])
     default_monthly_gpu_hours: float = Field(description="What a new account has a month.", examples=[100])
-    password_min_length: int = Field(examples=[MINIMUM_LENGTH])
-    password_max_length: int = Field(examples=[MAXIMUM_LENGTH])
-    registration: Literal["open", "domains", "closed"] = Field(
-        description="Who can register: everybody, people with an address of `registration_domains`, or nobody."
-    )
-    registration_domains: list[str] = Field(examples=[["example.org"]])
     allow_local_email: bool = Field(description="Whether addresses that end in `.local` or `.lan` can register.")
 
     @classmethod
-    def of(cls, settings: Settings, *, places_gpus: bool) -> Self:
+    def with_engine(cls, settings: Settings, *, places_gpus: bool) -> Self:
         return cls(
+            **SignInFacts.of(settings).model_dump(),
             version=VERSION,
             executor=settings.executor,
             places_gpus=places_gpus,
@@ -56,9 +71,5 @@ class AboutRead(EngineFacts):
             quota_calendar=settings.quota_calendar,
             time_zone=settings.time_zone,
             default_monthly_gpu_hours=settings.default_monthly_gpu_hours,
-            password_min_length=MINIMUM_LENGTH,
-            password_max_length=MAXIMUM_LENGTH,
-            registration=settings.registration,
-            registration_domains=list(settings.registration_domains),
             allow_local_email=settings.allow_local_email,
         )

@@ -12,8 +12,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What this installation is and how it is set up. No sign-in is needed
-         * @description What this installation is and how it is set up. No sign-in is needed.
+         * What this installation is and how it is set up. Without a sign-in, only what is needed to sign in or register
+         * @description What this installation is and how it is set up. Without a sign-in, only what is needed to sign in or register.
          */
         get: operations["read_about"];
         put?: never;
@@ -1162,7 +1162,7 @@ export interface components {
     schemas: {
         /**
          * AboutRead
-         * @description What a page has to know of the installation. Anybody may read it.
+         * @description What a page has to know of the installation, for whoever is signed in.
          */
         AboutRead: {
             /**
@@ -1576,8 +1576,6 @@ export interface components {
              * @constant
              */
             status?: "ok";
-            /** Version */
-            version: string;
         };
         /**
          * JobAction
@@ -2196,6 +2194,24 @@ export interface components {
             user_agent: string | null;
         };
         /**
+         * SignInFacts
+         * @description What the pages to sign in and to register have to know of the installation. Anybody may read it.
+         */
+        SignInFacts: {
+            /** Password Max Length */
+            password_max_length: number;
+            /** Password Min Length */
+            password_min_length: number;
+            /**
+             * Registration
+             * @description Who can register: everybody, people with an address of `registration_domains`, or nobody.
+             * @enum {string}
+             */
+            registration: "open" | "domains" | "closed";
+            /** Registration Domains */
+            registration_domains: string[];
+        };
+        /**
          * StandingRead
          * @description What an approver wants to know of a person: what is left of the month, and the jobs so far by status.
          */
@@ -2379,7 +2395,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AboutRead"];
+                    "application/json": components["schemas"]["AboutRead"] | components["schemas"]["SignInFacts"];
                 };
             };
         };

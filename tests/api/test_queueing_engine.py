@@ -101,10 +101,11 @@ async def begin(state: AppState) -> None:
     )
 
 
-async def test_pages_are_told_of_the_engine_with_the_token_and_without_one(client: Any, user: Person) -> None:
+async def test_pages_are_told_of_the_engine_with_the_token_and_by_itself(client: Any, user: Person) -> None:
     form = {"username": user.email, "password": user.password}
     signed_in = (await client.post("/api/v1/auth/login", data=form)).json()
-    about = (await client.get("/api/v1/about")).json()
+    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+    about = (await client.get("/api/v1/about", headers=headers)).json()
     told = {"executor": "slurm", "places_gpus": False, "jobs_run_as_service": True, "clock_rate": 1.0}
     assert signed_in.items() >= told.items()
     assert about.items() >= told.items()

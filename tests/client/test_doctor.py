@@ -15,7 +15,7 @@ def results(outcome_json: list[dict[str, str]]) -> dict[str, str]:
 
 def test_a_healthy_installation_passes_every_check(sara: Gtm) -> None:
     outcome = sara("doctor", "--json")
-    checks = ["url", "connection", "tls", "clock", "versions", "token", "expiry"]
+    checks = ["url", "connection", "tls", "clock", "token", "versions", "expiry"]
     assert results(outcome.json) == dict.fromkeys(checks, "ok")
 
 
@@ -44,13 +44,19 @@ def test_a_wrong_setting_fails_before_anything_is_asked(gtm: Gtm) -> None:
     assert results(outcome.json) == {"url": "fail"}
 
 
-def test_the_versions_of_both_sides_are_told(gtm: Gtm) -> None:
-    told = gtm("version", "--json").json
+def test_the_versions_of_both_sides_are_told(sara: Gtm) -> None:
+    told = sara("version", "--json").json
     assert (told["client"], told["service"]) == (VERSION, VERSION)
 
 
+def test_a_stranger_is_not_told_the_services_version(gtm: Gtm) -> None:
+    outcome = gtm("version", "--json")
+    assert (outcome.json["client"], outcome.json["service"]) == (VERSION, None)
+    assert "whoever is signed in" in outcome.err
+
+
 def test_the_version_is_told_without_a_service(gtm: Gtm, nobody_there: str) -> None:
-    outcome = gtm("version", GTM_URL=nobody_there)
+    outcome = gtm("version", GTM_URL=nobody_there, GTM_TOKEN="gtm_" + 43 * "x")
     assert outcome.lines[0] == f"gtm\t{VERSION}"
     assert "does not answer" in outcome.err
     assert gtm("--version").out == f"gtm {VERSION}\n"
@@ -72,7 +78,7 @@ def test_whoever_else_answers_is_not_taken_for_the_service(gtm: Gtm, says: bytes
 
 
 def test_a_clock_that_goes_wrong_fails(gtm: Gtm) -> None:
-    says = answer(body='{"version": "0.1.0"}', Date="Mon, 01 Jan 2035 00:00:00 GMT")
+    says = answer(body='{"registration": "open"}', Date="Mon, 01 Jan 2035 00:00:00 GMT")
     with stranger(says) as (url, _):
         findings = {each["check"]: each for each in gtm("doctor", "--json", code=1, GTM_URL=url).json}
     assert findings["clock"]["result"] == "fail"
@@ -80,9 +86,14 @@ def test_a_clock_that_goes_wrong_fails(gtm: Gtm) -> None:
     assert "timedatectl" in findings["clock"]["advice"]
 
 
-def test_a_release_that_does_not_fit_fails(gtm: Gtm) -> None:
-    with stranger(answer(body='{"version": "7.0.0"}')) as (url, _):
-        findings = {each["check"]: each for each in gtm("doctor", "--json", code=1, GTM_URL=url).json}
-    assert findings["versions"]["result"] == "fail"
-    assert "7.0.0" in findings["versions"]["advice"]
+def test_a_service_that_does_not_tell_the_time_is_a_warning(gtm: Gtm) -> None:
+    with stranger(answer(body='{"registration": "open"}')) as (url, _):
+        findings = {each["check"]: each for each in gtm("doctor", "--json", code=4, GTM_URL=url).json}
     assert findings["clock"]["result"] == "warn"
+
+
+def test_a_release_that_does_not_fit_fails(sara: Gtm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gtm.commands.doctor.VERSION", "7.0.0")
+    findings = {each["check"]: each for each in sara("doctor", "--json", code=1).json}
+    assert findings["versions"]["result"] == "fail"
+    assert VERSION in findings["versions"]["advice"]

@@ -5,7 +5,7 @@ import { html, icon, place, render } from "../lib/html.js";
 import { t } from "../lib/i18n.js";
 import { pageAskedFor, startPublicPage } from "../lib/shell.js";
 
-/** @typedef {import("../lib/api.js").Schemas["AboutRead"]} About */
+/** @typedef {import("../lib/api.js").Schemas["SignInFacts"]} SignInFacts */
 
 startPublicPage();
 const form = /** @type {HTMLFormElement} */ (document.querySelector("#register"));
@@ -23,7 +23,7 @@ getPublic("/about").then(sayWhoCanRegister, () => {}); // The service says it ag
 
 /** @param {unknown} about */
 function sayWhoCanRegister(about) {
-  const { registration, registration_domains: domains } = /** @type {About} */ (about);
+  const { registration, registration_domains: domains } = /** @type {SignInFacts} */ (about);
   if (registration === "open") return;
   const text =
     registration === "closed" ? t("register.closed") : t("register.domains", { domains: domains.join(", ") });

@@ -1,5 +1,5 @@
 // Reports: GPU-hours by person and month, and how long jobs waited for their decision and their start.
-import { download, get, getPublic } from "../lib/api.js";
+import { download, get } from "../lib/api.js";
 import { calendarOf, dayAt, dayInput, monthStart, nameDay, nameDayOfYear, nameMonth } from "../lib/calendar.js";
 import { drawChart, MOST_SERIES } from "../lib/charts.js";
 import { fill, html, icon, nothing, place, render, settle, showCurrentTab } from "../lib/html.js";
@@ -44,7 +44,7 @@ async function show() {
   const outdated = () => mine !== asked;
   place("#report").setAttribute("aria-busy", "true");
   try {
-    installation ??= /** @type {Schemas["AboutRead"]} */ (await getPublic("/about"));
+    installation ??= /** @type {Schemas["AboutRead"]} */ (await get("/about"));
     if (outdated()) return;
     const span = spanOf();
     drawSpan(span);

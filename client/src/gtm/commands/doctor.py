@@ -98,7 +98,6 @@ def _examine(session: Session) -> Iterator[Finding]:
     yield Finding("connection", "ok", f"answers within {about.seconds * 1000:.0f} ms")
     yield _encryption(url, about)
     yield _clock(about)
-    yield _versions(about.version)
     yield from _tokens(session)
 
 
@@ -106,7 +105,6 @@ def _examine(session: Session) -> Iterator[Finding]:
 class About:
     """What the service tells anybody, how long it took, and how the connection is encrypted."""
 
-    version: str
     date: str
     seconds: float
     tls: str | None
@@ -120,10 +118,12 @@ def _ask(service: "Service") -> About:
         answer.read()
         seconds = time.monotonic() - began
         try:
-            version = str(answer.json()["version"])
-        except (ValueError, KeyError, TypeError):
-            raise Unreachable(f"{service.url} answers, but not as GPU Task Manager does.") from None
-        return About(version, answer.headers.get("Date", ""), seconds, tls)
+            is_ours = "registration" in answer.json()
+        except (ValueError, TypeError):
+            is_ours = False
+        if not is_ours:
+            raise Unreachable(f"{service.url} answers, but not as GPU Task Manager does.")
+        return About(answer.headers.get("Date", ""), seconds, tls)
 
 
 def _tls_of(answer: "httpx2.Response") -> str | None:
@@ -193,6 +193,7 @@ def _tokens(session: Session) -> Iterator[Finding]:
         return
     source = TOKEN_VARIABLE if session.settings.token_from_environment else str(session.credentials.path)
     yield Finding("token", "ok", f"of {account['email']} (from {from_home(source)})")
+    yield _versions(str(service.get("/about").get("version")))
     yield _expiry(session, service)
 
 

@@ -3,7 +3,7 @@
 from gtm import VERSION
 from gtm.commandline import Commands
 from gtm.context import Session
-from gtm.errors import Unreachable
+from gtm.errors import CommandError
 from gtm.output import Column
 
 commands = Commands()
@@ -14,9 +14,9 @@ def version(session: Session) -> None:
     """Show the versions of this program and of the service."""
     service: str | None = None
     try:
-        service = session.service_as(None, retry_seconds=0).get("/about")["version"]
-    except Unreachable as error:
-        session.output.warn(error.message)
+        service = session.service_as(session.token, retry_seconds=0).get("/about")["version"]
+    except CommandError as error:
+        session.output.warn(f"The service tells its version to whoever is signed in. {error.message}")
     session.output.record(
         {"client": VERSION, "service": service, "url": session.settings.url},
         (Column("gtm", "client"), Column("Service", "service"), Column("URL", "url")),
