@@ -37,7 +37,6 @@ from app.core.config import ConfigurationError, DispatcherPlacement, Settings, l
 from app.core.logging import configure_logging
 from app.core.security import PasswordPool
 from app.core.supervision import running
-from app.core.version import VERSION
 from app.db.bootstrap import open_database, warn_if_owner
 from app.dispatcher.build import create_dispatcher
 from app.executors.registry import create_executor
@@ -65,7 +64,7 @@ def create_app(settings: Settings | None = None, clock: Clock = system_clock) ->
     app = FastAPI(
         title=openapi.TITLE,
         description=openapi.DESCRIPTION,
-        version=VERSION,
+        version=openapi.INTERFACE,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,

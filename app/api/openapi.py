@@ -11,6 +11,8 @@ from app.api.openapi_examples import add_examples
 from app.schemas.errors import Problem
 
 TITLE = "GPU Task Manager"
+INTERFACE = "1"
+"""As in `/api/v1`. The release is for whoever is signed in: see `GET /about`."""
 DESCRIPTION = """\
 Share GPU servers fairly: jobs within a monthly quota, approved by a person, accounted to the GPU-second.
 

@@ -139,6 +139,12 @@ class Settings(BaseSettings):
         return name
 
     @model_validator(mode="after")
+    def _the_owner_has_a_database(self) -> Self:
+        if self.migration_database_url is not None and self.database_url is None:
+            raise ValueError("MIGRATION_DATABASE_URL is set and DATABASE_URL is not: set both, or neither")
+        return self
+
+    @model_validator(mode="after")
     def _somebody_can_register(self) -> Self:
         if self.registration == "domains" and not self.registration_domains:
             raise ValueError("REGISTRATION is domains: name them in REGISTRATION_DOMAINS, as in example.org,lab.ir")

@@ -102,6 +102,9 @@ async def _give_rights(connection: AsyncConnection, role: str) -> None:
             await queries.grant(connection, role, name, missing)
         if surplus := given - wanted[name]:
             await queries.revoke(connection, role, name, surplus)
+    for name, given in (await queries.rights(connection, role, wanted)).items():
+        if given != wanted[name]:  # PostgreSQL only warns whoever may give a part of it
+            raise CannotAdmit(f"the rights on {name} are not ours to give")
 
 
 def scram_verifier(password: str) -> str:

@@ -49,7 +49,7 @@ class SignInFacts(ResponseModel):
 class AboutRead(EngineFacts, SignInFacts):
     """What a page has to know of the installation, for whoever is signed in."""
 
-    version: str = Field(examples=[VERSION])
+    version: str = Field(examples=["1.2.3"])
     dispatch_mode: DispatchMode = Field(
         description="`manual`: an admin starts approved jobs. `automatic`: they start as GPUs become free."
     )

@@ -176,6 +176,11 @@ async def test_an_owner_who_may_not_make_roles_names_the_statements(settings: Se
         await run(server_url, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {name}")
 
 
+def test_an_owner_without_a_database_is_refused() -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL is not: set both, or neither"):
+        Settings(_env_file=None, migration_database_url="postgresql://owner@db/gtm")
+
+
 class TestLimitsThatSqlChanges:
     async def traces(self, desk: Desk) -> list[tuple[int, str | None]]:
         rows = await desk.sql("SELECT limit_delta, actor_process FROM quota_entries WHERE kind = 'LIMIT' ORDER BY id")

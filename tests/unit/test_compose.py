@@ -95,6 +95,7 @@ def test_the_settings_are_those_of_production(service: str) -> None:
         for name, value in SERVICES[service]["environment"].items()
         if value is not None and "$" not in value
     }
+    literal |= {"database_url": "postgresql://db"}  # its password comes from outside
     settings = Settings(_env_file=None, **literal, jwt_secret_key="k7Gq2mZr8VtXw4Yb6Nc0Pd1Le3Hf5Ju9Ao")
     assert settings.environment is Environment.PRODUCTION
     assert settings.dispatcher is DispatcherPlacement.EXTERNAL
