@@ -13,6 +13,7 @@ depends_on = None
 
 # It runs when the transaction ends, so that whoever writes the entry as well, in any order, has written it. Whose right
 # it is to change a month has not always the right to write the ledger, so it runs with the rights of the tables' owner.
+# Lists of the ledger name people and show notes, so the role stands in the note as well.
 NOTE_LIMIT = """
 CREATE FUNCTION note_limit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -23,8 +24,8 @@ BEGIN
     FROM {schema}.user_quotas q LEFT JOIN {schema}.quota_entries e ON e.user_id = q.user_id AND e.quota_id = q.id
     WHERE q.id = NEW.id GROUP BY q.id;
     IF missing <> 0 THEN
-        INSERT INTO {schema}.quota_entries (quota_id, user_id, kind, limit_delta, actor_process)
-        VALUES (NEW.id, NEW.user_id, 'LIMIT', missing, 'sql:' || session_user);
+        INSERT INTO {schema}.quota_entries (quota_id, user_id, kind, limit_delta, note, actor_process)
+        VALUES (NEW.id, NEW.user_id, 'LIMIT', missing, 'sql:' || session_user, 'sql:' || session_user);
         INSERT INTO {schema}.audit_entries (actor_process, action, target_type, target_id, details)
         VALUES ('sql:' || session_user, 'quota.limit_set', 'user', NEW.user_id,
                 jsonb_build_object('limit_seconds', present));

@@ -183,8 +183,11 @@ def test_an_owner_without_a_database_is_refused() -> None:
 
 class TestLimitsThatSqlChanges:
     async def traces(self, desk: Desk) -> list[tuple[int, str | None]]:
-        rows = await desk.sql("SELECT limit_delta, actor_process FROM quota_entries WHERE kind = 'LIMIT' ORDER BY id")
-        return [tuple(row) for row in rows]
+        rows = await desk.sql(
+            "SELECT limit_delta, actor_process, note FROM quota_entries WHERE kind = 'LIMIT' ORDER BY id"
+        )
+        assert all(row.note == row.actor_process for row in rows if row.actor_process == f"sql:{SERVICE}")
+        return [(row.limit_delta, row.actor_process) for row in rows]
 
     async def test_they_leave_an_entry_that_names_the_role(self, desk: Desk, user: Person) -> None:
         before = (await desk.quota(user)).limit_seconds
