@@ -108,9 +108,11 @@ class Settings(BaseSettings):
     simulated_fleet: str = "node1=A100x8,node2=V100x4,node3=T4x4"
 
     local_gpus: str = ""
+    local_job_uids: str = "2010000000-2146999999"
     local_job_user: str | None = None
     local_trust_users: bool = False
-    local_sandbox: Literal["none", "bubblewrap"] = "none"
+    local_sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
+    local_writable_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_commas)] = ()
     local_runs_dir: Path | None = None
     local_log_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 64
     local_memory_limit_gib: Annotated[float, Field(ge=0)] = 0
@@ -171,21 +173,20 @@ class Settings(BaseSettings):
         return self.simulation_speedup if self.executor == "simulated" else 1.0
 
     @property
-    def local_job_account(self) -> str | None:
-        """The user whom local jobs run as; None: the service's own. Root lends them nobody's unless told otherwise."""
-        if self.local_job_user is None and os.geteuid() == 0 and not self.local_trust_users:
-            return "nobody"
-        return self.local_job_user
-
-    @property
     def jobs_run_as_service(self) -> bool:
         """Whether a job could read what the service can, its database's password included."""
         match self.executor:
             case "local":
-                return self.local_job_account is None
+                return self.local_job_user is None and (self.local_trust_users or os.geteuid() != 0)
             case "slurm":
                 return self.slurm_submit_as == "service"
         return False
+
+    @property
+    def jobs_share_a_user(self) -> bool:
+        """Whether only a sandbox that may be missing keeps the jobs of different people apart."""
+        is_shared = self.executor == "local" and self.local_job_user is not None
+        return is_shared and self.local_sandbox != "bubblewrap"
 
     @property
     def runs_dir(self) -> Path:

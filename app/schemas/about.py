@@ -20,6 +20,9 @@ class EngineFacts(ResponseModel):
     jobs_run_as_service: bool = Field(
         description="Whether jobs run as the service's own user and could read what it can: only for people you trust."
     )
+    jobs_share_a_user: bool = Field(
+        description="Whether the jobs of all owners run as one user, so that without a sandbox they reach each other."
+    )
     clock_rate: float = Field(
         description="How many seconds of a run pass in one second: other than 1 only where runs are simulated.",
         examples=[1.0],
@@ -66,6 +69,7 @@ class AboutRead(EngineFacts, SignInFacts):
             executor=settings.executor,
             places_gpus=places_gpus,
             jobs_run_as_service=settings.jobs_run_as_service,
+            jobs_share_a_user=settings.jobs_share_a_user,
             clock_rate=settings.clock_rate,
             dispatch_mode=settings.dispatch_mode,
             quota_calendar=settings.quota_calendar,

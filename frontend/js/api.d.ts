@@ -1192,6 +1192,11 @@ export interface components {
              * @description Whether jobs run as the service's own user and could read what it can: only for people you trust.
              */
             jobs_run_as_service: boolean;
+            /**
+             * Jobs Share A User
+             * @description Whether the jobs of all owners run as one user, so that without a sandbox they reach each other.
+             */
+            jobs_share_a_user: boolean;
             /** Password Max Length */
             password_max_length: number;
             /** Password Min Length */
@@ -2265,6 +2270,11 @@ export interface components {
              * @description Whether jobs run as the service's own user and could read what it can: only for people you trust.
              */
             jobs_run_as_service: boolean;
+            /**
+             * Jobs Share A User
+             * @description Whether the jobs of all owners run as one user, so that without a sandbox they reach each other.
+             */
+            jobs_share_a_user: boolean;
             /**
              * Places Gpus
              * @description Whether this service gives GPUs to jobs. Otherwise the engine does, and jobs wait in its queue.

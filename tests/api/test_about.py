@@ -68,6 +68,7 @@ async def test_whoever_is_signed_in_is_told_what_this_installation_is(as_user: h
         "executor": "simulated",
         "places_gpus": True,
         "jobs_run_as_service": False,
+        "jobs_share_a_user": False,
         "clock_rate": 360.0,
         "dispatch_mode": "manual",
         "quota_calendar": "gregorian",

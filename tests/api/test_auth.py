@@ -164,7 +164,7 @@ async def test_nobody_gives_themselves_what_they_may_not_have(
 async def test_signing_in_answers_a_token_and_a_cookie(client: httpx2.AsyncClient, user: Person) -> None:
     answer = await login(client, user.email.upper())
     assert answer.status_code == 200
-    facts_of_the_engine = {"executor", "places_gpus", "jobs_run_as_service", "clock_rate"}
+    facts_of_the_engine = {"executor", "places_gpus", "jobs_run_as_service", "jobs_share_a_user", "clock_rate"}
     assert answer.json().keys() == {"access_token", "token_type", "expires_in", "user", *facts_of_the_engine}
     assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 900)
     cookie = cookie_of(answer)

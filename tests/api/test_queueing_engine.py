@@ -106,7 +106,13 @@ async def test_pages_are_told_of_the_engine_with_the_token_and_by_itself(client:
     signed_in = (await client.post("/api/v1/auth/login", data=form)).json()
     headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
     about = (await client.get("/api/v1/about", headers=headers)).json()
-    told = {"executor": "slurm", "places_gpus": False, "jobs_run_as_service": True, "clock_rate": 1.0}
+    told = {
+        "executor": "slurm",
+        "places_gpus": False,
+        "jobs_run_as_service": True,
+        "jobs_share_a_user": False,
+        "clock_rate": 1.0,
+    }
     assert signed_in.items() >= told.items()
     assert about.items() >= told.items()
 

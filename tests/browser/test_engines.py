@@ -31,6 +31,7 @@ APP = "tests.browser.still_app:app"
 ENVIRONMENTS = {
     "slurm": {"EXECUTOR": "slurm", "DISPATCHER": "external", "SLURM_SUBMIT_AS": "user"},
     "local": {"EXECUTOR": "local", "DISPATCHER": "external", "LOCAL_GPUS": "2xCPU", "LOCAL_TRUST_USERS": "true"},
+    "shared": {"EXECUTOR": "local", "DISPATCHER": "external", "LOCAL_GPUS": "2xCPU", "LOCAL_JOB_USER": "nobody"},
 }
 CLUSTER = [
     *(GpuInfo(GpuSlot("n1", index, f"n1:{index}"), "a100", 0, busy=True) for index in range(3)),
@@ -65,7 +66,7 @@ async def _running_service(
         _env_file=None,
         data_dir=directory,
         jwt_secret_key=SECRET,
-        executor=engine_name,
+        executor=ENVIRONMENTS[engine_name]["EXECUTOR"],
         dispatcher=DispatcherPlacement.EXTERNAL,
     )
     async with serving(
@@ -265,7 +266,7 @@ async def test_where_jobs_run_as_the_service_everybody_concerned_is_warned(
     for path in ("/ui/index.html", "/ui/admin/fleet.html"):
         await page.goto(path)
         await expect(page.locator("#notices")).to_contain_text(say("trust.admin"))
-        await expect(page.locator("#notices")).to_contain_text("LOCAL_JOB_USER")
+        await expect(page.locator("#notices")).to_contain_text(say("trust.remedy.local"))
         await expect(page.locator("#notices button")).to_have_count(0)
         await settled(page)
         assert await barriers(page) == []
@@ -274,6 +275,19 @@ async def test_where_jobs_run_as_the_service_everybody_concerned_is_warned(
     await expect(page.locator("#submit-form .notice")).to_contain_text(say("trust.submit"))
     await expect(page.locator("#gpu_type-hint")).to_have_text(say("submit.cpu_hint"))
     await expect(page.locator("#notices")).not_to_contain_text(say("trust.admin"))
+
+
+@pytest.mark.parametrize("engine_name", ["shared"], indirect=True)
+async def test_where_everybodys_jobs_run_as_one_user_people_are_warned_of_each_other(
+    visitor: Visitor, user: Person, admin: Person
+) -> None:
+    page = await visitor(admin)
+    await page.goto("/ui/index.html")
+    for said in ("trust.shared", "trust.remedy.shared"):
+        await expect(page.locator("#notices")).to_contain_text(SAY(said))
+    page = await visitor(user)
+    await page.goto("/ui/index.html")
+    await expect(page.locator("#submit-form .notice")).to_contain_text(SAY("trust.submit"))
 
 
 async def test_a_cluster_where_jobs_run_as_their_owners_needs_no_such_warning(visitor: Visitor, admin: Person) -> None:

@@ -132,6 +132,7 @@ async def deployed_locally(database_url: str, directory: Path, **settings: str) 
             "EXECUTOR": "local",
             "LOCAL_GPUS": f"{GPUS}xCPU",
             "LOCAL_RUNS_DIR": str(runs),
+            "LOCAL_SANDBOX": "none",  # jobs count themselves outside of their folder
             **({} if os.geteuid() == 0 else {"LOCAL_TRUST_USERS": "true"}),
             **settings,
         }

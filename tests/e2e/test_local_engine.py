@@ -9,8 +9,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.core.config import Settings
 from app.domain.execution import GpuSlot
 from app.domain.quota import charge
+from app.executors.local.job_uids import read_uids
 from app.executors.local.run_directory import RunDirectory
 from app.executors.local.samples import read as read_samples
 from tests.e2e.crash_points import IS_LONG, crash_points_of
@@ -24,6 +26,7 @@ __all__ = ["driver", "fake_nvml"]
 
 pytestmark = pytest.mark.anyio
 
+UIDS = read_uids(Settings(_env_file=None).local_job_uids)
 CRASH_POINTS = crash_points_of("executors/local")
 OF_THE_ENGINE = [point for point in CRASH_POINTS if point.startswith("local.")]
 OF_THE_WRAPPER = [point for point in CRASH_POINTS if point.startswith("wrapper.")]
@@ -44,7 +47,7 @@ async def test_a_job_lives_through_the_death_of_the_service_and_is_charged_what_
     service, address = deployment.start_service()
     door = deployment.counts / "door"
     command = deployment.counting(
-        f"echo begun as $(id -un) on $GTM_GPUS; until [ -e {door} ]; do sleep 0.1; done; echo the door is open; exit 0"
+        f"echo begun as $(id -u) on $GTM_GPUS; until [ -e {door} ]; do sleep 0.1; done; echo the door is open; exit 0"
     )
     wish = {"name": "a real one", "gpu_type": "CPU", "num_gpus": 2, "estimated_hours": 0.5, "command": command}
     async with httpx2.AsyncClient(base_url=f"{address}/api/v1", timeout=HANG_SECONDS) as client:
@@ -60,7 +63,8 @@ async def test_a_job_lives_through_the_death_of_the_service_and_is_charged_what_
             first = b""
             while not first.endswith(b"on 2\n"):
                 first += await anext(pieces)
-        as_whom = "nobody" if os.geteuid() == 0 else os.environ["USER"]
+        as_whom, has_own_user = int(first.split()[2]), os.geteuid() == 0
+        assert as_whom in UIDS if has_own_user else as_whom == os.geteuid()
         assert first == f"begun as {as_whom} on 2\n".encode()
         running = (await client.get(f"/jobs/{job_id}", headers=owner)).json()
         assert (running["status"], running["executor"]) == ("RUNNING", "local")

@@ -14,7 +14,7 @@ from app.executors.local.executor import LocalExecutor
 from app.executors.local.inventory import open_devices
 from app.executors.local.spec import LocalOptions
 from tests.executors.engines import make_spec
-from tests.executors.local.runs import other_user, runs_directory
+from tests.executors.local.runs import one_user, runs_directory
 
 LINES_AT_ONCE = 10
 
@@ -32,7 +32,7 @@ class LocalEngine:
     shortest_limit = timedelta(seconds=2)
 
     def __init__(self, runs: Path) -> None:
-        self.options = LocalOptions(runs, user=other_user(), kill_grace=timedelta(seconds=0.5))
+        self.options = LocalOptions(runs, users=one_user(), kill_grace=timedelta(seconds=0.5))
         self.replace_executor()
 
     def replace_executor(self) -> None:

@@ -119,5 +119,6 @@ def _token_read(signed_in: SignIn, state: AppState) -> TokenRead:
         executor=state.settings.executor,
         places_gpus=state.engine.places_gpus,
         jobs_run_as_service=state.settings.jobs_run_as_service,
+        jobs_share_a_user=state.settings.jobs_share_a_user,
         clock_rate=state.settings.clock_rate,
     )

@@ -159,7 +159,7 @@ class LocalExecutor:
     def _describe_and_launch(self, directory: RunDirectory, spec: JobSpec) -> None:
         if not directory.is_described():
             try:
-                directory.make(for_others=self._options.user is not None)
+                directory.make()
                 self._refuse_wrong_slots(spec)
                 self._prepare(directory, spec)
             except OSError as error:
@@ -178,9 +178,9 @@ class LocalExecutor:
                 raise LaunchError(f"This machine has no GPU {slot.uuid} at {slot.node}:{slot.index}.")
 
     def _prepare(self, directory: RunDirectory, spec: JobSpec) -> None:
-        user = self._options.user
+        user = self._options.users.of(spec)
         directory.make_work(None if user is None else (user.uid, user.gid))
-        directory.write_spec(describe(spec, directory, self._devices, self._options))
+        directory.write_spec(describe(spec, user, directory, self._devices, self._options))
 
     def _launch(self, directory: RunDirectory) -> None:
         try:
@@ -360,7 +360,7 @@ class LocalExecutor:
         directory = self._directory(run_id)
         if self._end_of(directory) is not None and not self._has_survivors(directory):
             return
-        directory.make(for_others=self._options.user is not None)
+        directory.make()
         directory.ask_to_stop(grace)
         started = directory.started()
         if started is not None and directory.is_held():

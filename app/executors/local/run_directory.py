@@ -41,19 +41,18 @@ class RunDirectory:
     def samples(self) -> Path:
         return self.path / "samples"
 
-    def make(self, *, for_others: bool) -> None:
-        """Make what is missing of the directory itself."""
+    def make(self) -> None:
+        """The directory itself, if it is missing."""
         with suppress(FileExistsError):
             self.path.mkdir(mode=FOR_US_ALONE)
-        if for_others:
-            self.path.chmod(FOR_OTHERS_TO_PASS_THROUGH)
 
     def make_work(self, owner: tuple[int, int] | None) -> None:
-        """The command's own directory, with a place for temporary files; the job's user owns both."""
+        """The command's own directory, with a place for temporary files; the job's user owns and reaches both."""
         for directory in (self.work, self.work / "tmp"):
             with suppress(FileExistsError):
                 directory.mkdir(mode=FOR_US_ALONE)
         if owner is not None:
+            self.path.chmod(FOR_OTHERS_TO_PASS_THROUGH)
             for directory in (self.work / "tmp", self.work):
                 # A second start may find what the job has made of it meanwhile: a link to something that is ours.
                 descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

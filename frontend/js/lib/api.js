@@ -11,7 +11,7 @@ const NEWLINE = 0x0a;
 /** @typedef {import("../api.d.ts").components["schemas"]} Schemas */
 /** @typedef {Schemas["UserRead"]} User */
 /** @typedef {Schemas["TokenRead"]} Token */
-/** @typedef {Pick<Token, "executor" | "places_gpus" | "jobs_run_as_service" | "clock_rate">} Engine */
+/** @typedef {Pick<Token, "executor" | "places_gpus" | "jobs_run_as_service" | "jobs_share_a_user" | "clock_rate">} Engine */
 /** @typedef {Record<string, string | number | boolean | readonly (string | number)[] | null | undefined>} Query */
 /** @typedef {{ method?: string, query?: Query, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal }} Options */
 
@@ -40,7 +40,7 @@ let token = null;
 /** @type {User | null} */
 let user = null;
 /** @type {Engine} until the service has told */
-let engine = { executor: "", places_gpus: true, jobs_run_as_service: false, clock_rate: 1 };
+let engine = { executor: "", places_gpus: true, jobs_run_as_service: false, jobs_share_a_user: false, clock_rate: 1 };
 /** @type {Promise<void> | null} */
 let refreshing = null;
 const otherTabs = new BroadcastChannel("gtm.session");

@@ -110,17 +110,21 @@ export function wordFor(action) {
 }
 
 /**
- * Where jobs run as the service's own user, that is said as long as it is so; nobody can click it away.
+ * Where jobs run as the service's own user, or all as another one, that is said as long as it is so; nobody can click
+ * it away.
  * @param {"admin" | "submit"} reader whom it is said to
  */
 export function trustWarning(reader) {
-  if (!engineHere().jobs_run_as_service) return nothing;
+  const { executor, jobs_run_as_service, jobs_share_a_user } = engineHere();
+  if (!(jobs_run_as_service || jobs_share_a_user)) return nothing;
+  const what = reader === "admin" && !jobs_run_as_service ? "shared" : reader;
+  const remedy = jobs_run_as_service ? executor : "shared";
   return html`<div class="notice notice-warning" role="note">
     ${icon("exclamation-triangle")}
     <div>
-      <p><strong>${t(`trust.${reader}`)}</strong></p>
-      <p>${t(`trust.${reader}_text`)}</p>
-      ${reader === "admin" ? html`<p>${t(`trust.remedy.${engineHere().executor}`)}</p>` : nothing}
+      <p><strong>${t(`trust.${what}`)}</strong></p>
+      <p>${t(`trust.${what}_text`)}</p>
+      ${reader === "admin" ? html`<p>${t(`trust.remedy.${remedy}`)}</p>` : nothing}
     </div>
   </div>`;
 }

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from signal import SIGTERM
 
-from app.executors.local.account import JobUser
+from app.executors.local.account import JobUser, OneUser
 from app.executors.local.processes import signal_process
 from app.executors.local.run_directory import RunDirectory
 from tests.waiting import wait_until
@@ -37,9 +37,13 @@ def end_all(runs: Path) -> None:
     wait_until(lambda: not any(directory.is_held() for directory in directories), f"the runs in {runs} have ended")
 
 
+def one_user() -> OneUser:
+    return OneUser(other_user())
+
+
 def other_user() -> JobUser | None:
     """Whom jobs of the tests run as: nobody, where the tests run as root; otherwise as the tests themselves."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam("nobody")
-    return JobUser(entry.pw_name, entry.pw_uid, entry.pw_gid, (entry.pw_gid,), home=None)
+    return JobUser(entry.pw_name, entry.pw_uid, entry.pw_gid, (entry.pw_gid,))

@@ -16,11 +16,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.core.clock import system_clock
-from app.core.config import ConfigurationError
 from app.domain.execution import EndReason, JobSpec, LaunchError, LogUnavailable, Observation, RunState
 from app.executors.local import executor as local_executor
 from app.executors.local import processes, samples, wrapper
-from app.executors.local.account import check_bubblewrap
+from app.executors.local.account import problem_with_bubblewrap
 from app.executors.local.ends import MACHINE_RESTARTED
 from app.executors.local.executor import LocalExecutor
 from app.executors.local.inventory import open_devices
@@ -29,7 +28,7 @@ from app.executors.local.processes import processes_of
 from app.executors.local.run_directory import RunDirectory, Started
 from app.executors.local.spec import LocalOptions
 from tests.executors.engines import make_spec
-from tests.executors.local.runs import end_all, other_user, runs_directory
+from tests.executors.local.runs import end_all, one_user, other_user, runs_directory
 from tests.waiting import HANG_SECONDS, eventually, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +49,7 @@ def executor(runs: Path) -> LocalExecutor:
 
 
 def make_executor(runs: Path, **options: object) -> LocalExecutor:
-    chosen = replace(LocalOptions(runs, user=other_user()), **options)  # type: ignore[arg-type]
+    chosen = replace(LocalOptions(runs, users=one_user()), **options)  # type: ignore[arg-type]
     return LocalExecutor(open_devices("2xCPU"), chosen, system_clock)
 
 
@@ -108,7 +107,7 @@ def test_the_job_is_given_its_directories_and_nothing_that_it_put_in_their_place
     if user is None:
         pytest.skip("only root can give something away")
     directory = RunDirectory(tmp_path / str(uuid4()))
-    directory.make(for_others=True)
+    directory.make()
     directory.make_work((user.uid, user.gid))
     assert [(directory.work / name).stat().st_uid for name in (".", "tmp")] == [user.uid, user.uid]
     treasure = tmp_path / "treasure"
@@ -126,7 +125,7 @@ async def test_a_clock_that_is_set_forward_makes_no_run_last_longer(executor: Lo
     """A run that seems to have overstayed would be stopped."""
     spec = spec_of("sleep 1000")
     await executor.start(spec)
-    options = LocalOptions(runs, user=other_user())
+    options = LocalOptions(runs, users=one_user())
     later = LocalExecutor(open_devices("2xCPU"), options, lambda: system_clock() + timedelta(days=1))
     await later.adopt([spec])
     observations: list[Observation] = []
@@ -185,18 +184,19 @@ async def test_the_job_reads_nothing_of_its_run_but_its_own_directory(executor: 
 
 
 async def test_in_the_sandbox_a_job_sees_neither_the_service_nor_other_jobs(runs: Path) -> None:
-    try:
-        check_bubblewrap(other_user())
-    except ConfigurationError as problem:
-        pytest.skip(str(problem))
+    if (problem := problem_with_bubblewrap(other_user())) is not None:
+        pytest.skip(problem)
     secret = runs / "secret"
     secret.touch(mode=0o644)
     look = f"ls -A {runs}; echo processes $(ls /proc | grep -c '^[0-9]')"
-    spec = spec_of(f"{look}; touch $TMPDIR/mine kept /etc/x; ls $TMPDIR")
+    with runs_directory() as shared:
+        shared.chmod(0o1777)
+        spec = spec_of(f"{look}; touch $TMPDIR/mine kept {shared}/result /etc/x; ls $TMPDIR")
 
-    executor = make_executor(runs, sandbox="bubblewrap", hidden_paths=(runs,))
-    await executor.start(spec)
-    ended = await end_of(executor, spec.run_id)
+        executor = make_executor(runs, sandbox="bubblewrap", hidden_paths=(runs,), writable_paths=(shared,))
+        await executor.start(spec)
+        ended = await end_of(executor, spec.run_id)
+        assert (shared / "result").exists()
 
     lines = (await log_of(executor, spec)).splitlines()
     assert ended.reason is EndReason.EXITED, lines
@@ -249,7 +249,7 @@ async def test_a_clock_that_is_set_forward_ends_no_run(runs: Path, monkeypatch: 
     spec = spec_of("echo begun; sleep 600", time_limit=timedelta(hours=1))
     await begun(make_executor(runs), spec)
     a_day_later = LocalExecutor(
-        open_devices("2xCPU"), LocalOptions(runs, user=other_user()), lambda: system_clock() + timedelta(days=1)
+        open_devices("2xCPU"), LocalOptions(runs, users=one_user()), lambda: system_clock() + timedelta(days=1)
     )
     warned = []
     monkeypatch.setattr(local_executor.log, "warning", lambda *said, **_: warned.append(said))

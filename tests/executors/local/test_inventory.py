@@ -60,7 +60,7 @@ async def test_a_run_does_not_contend_for_its_own_gpu_but_for_any_other(
     run_id = uuid4()
     own, _ = [gpu.slot for gpu in await executor.inventory()]
     directory = RunDirectory(tmp_path / str(run_id))
-    directory.make(for_others=False)
+    directory.make()
     directory.write_spec({"slots": [[own.node, own.index, own.uuid]]})
     environment = {"PATH": os.environ["PATH"], "GTM_RUN_ID": str(run_id)}
     process = await asyncio.create_subprocess_exec("sleep", "600", env=environment)
@@ -82,7 +82,7 @@ async def test_a_lost_run_is_not_proved_gone_while_its_gpu_is_in_use_or_out_of_r
     run_id = uuid4()
     own, _ = [gpu.slot for gpu in await executor.inventory()]
     directory = RunDirectory(tmp_path / str(run_id))
-    directory.make(for_others=False)
+    directory.make()
     directory.write_spec({"slots": [[own.node, own.index, own.uuid]]})
     directory.write_verdict({"gone": True, "at": 0})
 
