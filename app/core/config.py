@@ -117,7 +117,10 @@ class Settings(BaseSettings):
     local_log_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 64
     local_memory_limit_gib: Annotated[float, Field(ge=0)] = 0
     local_process_limit: Annotated[int, Field(ge=0)] = 4096
+    local_run_folder_limit_gib: Annotated[float, Field(ge=0)] = 0
+    local_free_space_floor_gib: Annotated[float, Field(ge=0)] = 1
     local_keep_runs_days: Annotated[int, Field(ge=1)] = 90
+    local_keep_runs_gib: Annotated[float, Field(ge=0)] = 0
 
     slurm_log_dir: Path | None = None
     slurm_submit_as: Literal["service", "user"] = "service"

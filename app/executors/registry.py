@@ -9,6 +9,7 @@ from app.core.clock import Clock
 from app.core.config import ConfigurationError, Settings
 from app.domain.execution import Executor
 from app.executors.local.account import check_runs_dir, check_writable_dirs, choose_sandbox, job_users
+from app.executors.local.disk import DiskLimits
 from app.executors.local.executor import LocalExecutor
 from app.executors.local.inventory import open_devices
 from app.executors.local.spec import LocalOptions
@@ -71,6 +72,11 @@ def _local(settings: Settings, clock: Clock) -> Executor:
             memory_limit_bytes=int(settings.local_memory_limit_gib * 2**30) or None,
             process_limit=settings.local_process_limit or None,
             keep_runs=timedelta(days=settings.local_keep_runs_days),
+            keep_runs_bytes=int(settings.local_keep_runs_gib * 2**30) or None,
+            disk=DiskLimits(
+                run_folder_bytes=int(settings.local_run_folder_limit_gib * 2**30) or None,
+                free_bytes=int(settings.local_free_space_floor_gib * 2**30) or None,
+            ),
         ),
         clock,
     )

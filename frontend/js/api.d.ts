@@ -1382,7 +1382,7 @@ export interface components {
          * @description Why a job is final. Where it is (its status) is another question.
          * @enum {string}
          */
-        EndReason: "EXITED" | "NONZERO_EXIT" | "SIGNALLED" | "TIME_LIMIT" | "OUT_OF_MEMORY" | "NODE_FAILURE" | "LAUNCH_FAILURE" | "LOST" | "REJECTED_BY_ADMIN" | "CANCELLED_BY_USER" | "CANCELLED_BY_ADMIN";
+        EndReason: "EXITED" | "NONZERO_EXIT" | "SIGNALLED" | "TIME_LIMIT" | "OUT_OF_MEMORY" | "OUT_OF_DISK" | "NODE_FAILURE" | "LAUNCH_FAILURE" | "LOST" | "REJECTED_BY_ADMIN" | "CANCELLED_BY_USER" | "CANCELLED_BY_ADMIN";
         /**
          * EntryKind
          * @description Why a period's numbers moved.

@@ -39,6 +39,7 @@ def ended(reason: EndReason, seconds: int = 100) -> Observation:
         (EndReason.SIGNALLED, JobStatus.FAILED, 0),
         (EndReason.TIME_LIMIT, JobStatus.FAILED, 0),
         (EndReason.OUT_OF_MEMORY, JobStatus.FAILED, 0),
+        (EndReason.OUT_OF_DISK, JobStatus.FAILED, 0),
         (EndReason.LAUNCH_FAILURE, JobStatus.FAILED, 0),
         (EndReason.LOST, JobStatus.FAILED, 0),
         (EndReason.NODE_FAILURE, JobStatus.FAILED, 200),

@@ -15,6 +15,7 @@ MACHINE_RESTARTED = "The machine was restarted while this run was under way."
 _STOPPED_BY = {
     "time_limit": EndReason.TIME_LIMIT,
     "oom": EndReason.OUT_OF_MEMORY,
+    "disk": EndReason.OUT_OF_DISK,
     "launch": EndReason.LAUNCH_FAILURE,
     "stop": EndReason.SIGNALLED,
 }

@@ -8,6 +8,7 @@ up nothing but its own one.
 """
 
 import asyncio
+import errno
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,6 +39,7 @@ from app.domain.execution import (
 )
 from app.executors.local import processes, samples
 from app.executors.local.devices import Device, Devices, Reading
+from app.executors.local.disk import DiskWatch
 from app.executors.local.driver_thread import DriverThread
 from app.executors.local.ends import end_by_evidence, end_by_verdict
 from app.executors.local.launch import WrapperBroken, launch_wrapper
@@ -57,6 +59,8 @@ OBEDIENCE_PATIENCE = timedelta(seconds=5)
 """How long after a run should be over its wrapper is reminded."""
 REMINDED_PATIENCE_SECONDS = 25.0
 """How long after that it is killed: longer than a wrapper needs that kills what it should."""
+DISK_GRACE = timedelta(seconds=5)
+"""How long a run has to end in order that fills the disk: it may go on to do so."""
 RETENTION_INTERVAL_SECONDS = 3600.0
 DRIVER_PATIENCE_SECONDS = 10.0
 DRIVER_IS_SILENT = "The driver does not answer."
@@ -97,6 +101,9 @@ class LocalExecutor:
         self._undertaker = ThreadPoolExecutor(max_workers=2, thread_name_prefix="local-lost-runs")
         self._burials: dict[UUID, Future[None]] = {}
         self._measured_at = 0.0
+        self._disk = DiskWatch(options.runs_dir, options.disk)
+        self._disk_watchers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-disk")
+        self._disk_look: Future[None] | None = None
         self._tidy_at = time.monotonic() + RETENTION_INTERVAL_SECONDS
         """Not at once: a run that ended while nobody was there has to be settled before it is deleted."""
 
@@ -114,7 +121,8 @@ class LocalExecutor:
 
     def _tidy(self) -> None:
         try:
-            delete_old_runs(self._options.runs_dir, self._clock() - self._options.keep_runs)
+            options = self._options
+            delete_old_runs(options.runs_dir, self._clock(), keep=options.keep_runs, keep_bytes=options.keep_runs_bytes)
         except Exception:
             log.exception("old runs could not be looked for")
 
@@ -149,6 +157,8 @@ class LocalExecutor:
         directory = self._directory(spec.run_id)
         if directory.has_begun() or directory.is_over():
             return
+        if (shortage := self._disk.shortage()) is not None:
+            raise OSError(errno.ENOSPC, shortage)
         try:
             self._describe_and_launch(directory, spec)
         except LaunchError:
@@ -201,6 +211,7 @@ class LocalExecutor:
             return {}
         observations = await self._in_thread(lambda: self._look_at_all(run_ids))
         await self._take_samples()
+        self._watch_disk()
         return observations
 
     def _look_at_all(self, run_ids: Collection[UUID]) -> Mapping[UUID, Observation]:
@@ -351,6 +362,22 @@ class LocalExecutor:
             if under_way is not None and (error := under_way.exception()) is not None:
                 log.error("a run could not be cleared up", run=str(run_id), error=repr(error))
             self._burials[run_id] = self._undertaker.submit(work)
+
+    def _watch_disk(self) -> None:
+        """One look at a time: it can take long, and nobody waits for it."""
+        if self._running and (self._disk_look is None or self._disk_look.done()):
+            self._disk_look = self._disk_watchers.submit(self._end_what_fills_the_disk)
+
+    def _end_what_fills_the_disk(self) -> None:
+        try:
+            for run_id, why in self._disk.look(tuple(self._running.copy())).items():
+                log.warning("a run is ended", run=str(run_id), why=why)
+                directory = self._directory(run_id)
+                directory.ask_to_stop(DISK_GRACE, disk=why)
+                if (started := directory.started()) is not None and directory.is_held():
+                    _signal(started, SIGTERM)
+        except Exception:
+            log.exception("the disk could not be looked after")
 
     async def stop(self, run_id: UUID, grace: timedelta) -> None:
         await self._in_thread(lambda: self._stop(run_id, grace))

@@ -2,33 +2,51 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from uuid import UUID
 
 import structlog
 
+from app.executors.local.disk import used_bytes
 from app.executors.local.run_directory import RunDirectory
+
+SETTLED_AFTER = timedelta(hours=1)
+"""How long a run is kept though it takes too much room: the dispatcher has to read how it ended."""
 
 log = structlog.get_logger("local")
 
 
-def delete_old_runs(runs: Path, ended_before: datetime) -> int:
-    """How many were deleted. A run whose end is not written down stays; nothing is followed out of its directory."""
-    deleted = 0
-    for path in runs.iterdir():
-        if not _is_run(path):
-            continue
-        ended_at = _ended_at(RunDirectory(path))
-        if ended_at is not None and ended_at < ended_before:
-            try:
-                _delete(path)
-            except OSError as error:
-                log.warning("an old run could not be deleted", run=path.name, problem=str(error))
-            else:
-                deleted += 1
-    return deleted
+def delete_old_runs(runs: Path, now: datetime, *, keep: timedelta, keep_bytes: int | None = None) -> int:
+    """How many were deleted: those that ended longer ago, and the oldest of the rest, if they take too much.
+
+    A run whose end is not written down stays; nothing is followed out of its directory.
+    """
+    ended = {path: at for path in runs.iterdir() if _is_run(path) and (at := _ended_at(RunDirectory(path))) is not None}
+    old = [path for path, at in ended.items() if at < now - keep]
+    newest_first = sorted(ended.keys() - old, key=ended.__getitem__, reverse=True)
+    if keep_bytes is not None:
+        old += [path for path in _beyond(keep_bytes, newest_first) if ended[path] < now - SETTLED_AFTER]
+    return sum(_is_deleted(path) for path in old)
+
+
+def _beyond(keep_bytes: int, newest_first: Sequence[Path]) -> Sequence[Path]:
+    """Those behind the newest ones that fit. One that cannot be measured counts as nothing."""
+    used = used_bytes(newest_first)
+    sums = accumulate(used.get(path, 0) for path in newest_first)
+    return [path for path, total in zip(newest_first, sums, strict=True) if total > keep_bytes]
+
+
+def _is_deleted(path: Path) -> bool:
+    try:
+        _delete(path)
+    except OSError as error:
+        log.warning("an old run could not be deleted", run=path.name, problem=str(error))
+        return False
+    return True
 
 
 def _delete(path: Path) -> None:

@@ -113,13 +113,18 @@ class RunDirectory:
     def is_over(self) -> bool:
         return (self.path / "evidence.json").exists() or (self.path / "verdict.json").exists()
 
-    def ask_to_stop(self, grace: timedelta, *, again: bool = False) -> None:
+    def ask_to_stop(self, grace: timedelta, *, again: bool = False, disk: str | None = None) -> None:
         """Leave the wish where every wrapper of this run finds it. One that is there already stays, unless `again`.
+
+        `disk`: the sentence that says why the run has to end, if it is for the room that it takes.
 
         On a full disk there may be room for no more than a name, which is a wish as well, for the grace of `spec.json`.
         """
+        wish: dict[str, Any] = {"grace_seconds": grace.total_seconds()}
+        if disk is not None:
+            wish |= {"why": "disk", "message": disk}
         try:
-            self._write("stop", {"grace_seconds": grace.total_seconds()}, unless_there=not again)
+            self._write("stop", {**(self._read("stop") or {}), **wish} if again else wish, unless_there=not again)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.is_described():
                 raise

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from app.domain.execution import GpuSlot, JobSpec
 from app.executors.local.account import JobUser, JobUsers, OneUser
 from app.executors.local.devices import Devices
+from app.executors.local.disk import DiskLimits
 from app.executors.local.run_directory import RunDirectory
 
 PATH = "/usr/local/nvidia/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -34,6 +35,8 @@ class LocalOptions:
     memory_limit_bytes: int | None = None
     process_limit: int | None = None
     keep_runs: timedelta = timedelta(days=90)
+    keep_runs_bytes: int | None = None
+    disk: DiskLimits = field(default_factory=DiskLimits)
     kill_grace: timedelta = timedelta(seconds=30)
 
 

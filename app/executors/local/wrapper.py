@@ -17,8 +17,8 @@ to the job:
 `child.json`     there before the command begins: pid, start_ticks and boot_id of its first process, the mark of its
                  session (see `session_mark`), the cgroups that hold its processes, and which limits they enforce
 `stop`           made by the executor to ask for an end, which SIGTERM to the wrapper then brings about at once:
-                 {"grace_seconds": …}, or anything else for the grace of `spec.json`. A wrapper that finds it before the
-                 command was begun never begins it
+                 {"grace_seconds": …}, or anything else for the grace of `spec.json`; with "why": "disk" and a "message"
+                 where the run takes too much room. A wrapper that finds it before the command was begun never begins it
 `log.<offset>`   what the command printed from this byte on; see `CappedLog`
 `evidence.json`  how it ended, renamed into place when no process of the run is left, or with `survivors` when some
                  could not be killed; see `Evidence`
@@ -252,6 +252,7 @@ class Run:
         self._started_at = 0.0
         self._kill_at = float("inf")
         self._stopped: str | None = None
+        self._message: str | None = None
         self._ran_out_of_memory = False
 
     def begin(self, evidence: Evidence) -> None:
@@ -317,8 +318,9 @@ class Run:
             if self._stopped is not None:
                 if now >= self._kill_at:
                     return
-            elif (grace := self._wish_to_stop()) is not None:
-                self._ask_to_end("stop", now + grace)
+            elif (wish := self._wish_to_stop()) is not None:
+                why, grace, self._message = wish
+                self._ask_to_end(why, now + grace)
             elif now >= (limit := self._started_at + self._spec.time_limit):
                 self._ask_to_end("time_limit", limit + self._spec.kill_grace)  # also where we come late to it
 
@@ -353,14 +355,16 @@ class Run:
             elif not pid:
                 return False
 
-    def _wish_to_stop(self) -> float | None:
-        """The grace that was asked for, if an end was."""
+    def _wish_to_stop(self) -> tuple[str, float, str | None] | None:
+        """If an end was asked for: why, the grace, and a sentence for the job's owner."""
         if not _exists("stop", self._directory):
             return None
         try:
-            return max(0.0, float(str(_read_json("stop", self._directory)["grace_seconds"])))
+            wish = _read_json("stop", self._directory)
+            grace = max(0.0, float(str(wish["grace_seconds"])))
         except (OSError, ValueError, KeyError, TypeError):
-            return self._spec.kill_grace
+            return "stop", self._spec.kill_grace, None
+        return ("disk", grace, str(wish.get("message"))) if wish.get("why") == "disk" else ("stop", grace, None)
 
     def _ask_to_end(self, why: str, kill_at: float) -> None:
         """SIGTERM to all processes, except to the sandbox: that would kill what is in it at once."""
@@ -410,7 +414,8 @@ class Run:
 
     def outcome(self) -> dict[str, object]:
         """What the evidence says about the end."""
-        exit_code = signal_number = message = None
+        exit_code = signal_number = None
+        message = self._message
         if self._status is not None:
             code = os.waitstatus_to_exitcode(self._status)
             exit_code, signal_number = (code, None) if code >= 0 else (None, -code)
@@ -581,8 +586,8 @@ class Evidence:
 
     started_at, ended_at: seconds since 1970, null if the command did not begin. elapsed_seconds: how long the run held
     its GPUs, by a clock that nobody sets and that goes on while the machine sleeps. exit_code or signal: of the first
-    process. stopped: null, "stop", "time_limit", "oom" or "launch". message: one sentence or null. log_bytes: what was
-    printed; log_bytes_lost: what of it the disk did not take. survivors: some processes could not be killed.
+    process. stopped: null, "stop", "time_limit", "oom", "disk" or "launch". message: one sentence or null. log_bytes:
+    what was printed; log_bytes_lost: what of it the disk did not take. survivors: some processes could not be killed.
 
     Its place on the disk is taken before the command begins, so that a full disk cannot keep it from being written.
     """
