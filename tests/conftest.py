@@ -300,7 +300,8 @@ async def empty(database: Database) -> None:
     async with database.autocommit() as connection:
         raw = await connection.get_raw_connection()
         driver: Any = raw.driver_connection
-        await driver.execute(f"BEGIN; {UNGUARDED}; {tables}; INSERT INTO dispatcher_lease DEFAULT VALUES; COMMIT")
+        async with driver.transaction():
+            await driver.execute(f"{UNGUARDED}; {tables}; INSERT INTO dispatcher_lease DEFAULT VALUES")
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def engine_of(state: AppState) -> EngineKind:
 
 async def make_fleet(state: AppState, fleet: str = "node1=A100x8,node2=V100x4") -> None:
     """Register the GPUs that a dispatcher would have found."""
-    async with state.database.autocommit() as connection:
+    async with state.database.transaction() as connection:
         await gpus.sync_inventory(connection, executor=state.engine.name, gpus=parse_fleet(fleet), now=state.clock())
 
 

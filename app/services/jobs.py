@@ -181,9 +181,8 @@ async def approve(
     asked = JobRequest.of(job).digest
     if digest not in (None, asked):
         raise RequestDiffers(job_id)
-    move = Move(job_id, JobStatus.PENDING, JobStatus.APPROVED, note=note)
+    move = Move(job_id, JobStatus.PENDING, JobStatus.APPROVED, note=note, approved_digest=asked)
     if job.status == JobStatus.PENDING and await transitions.apply(connection, [move], actor=caller.actor, now=now):
-        await queries.note_approved(connection, job_id, asked)
         await _record(connection, caller, AuditAction.JOB_APPROVED, job_id, note, origin)
         return await read(connection, caller, job_id)
     job = await read(connection, caller, job_id)

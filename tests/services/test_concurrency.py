@@ -186,7 +186,7 @@ async def test_gpus_are_drained_returned_and_counted_while_they_are_given_away(
         await desk.resume(admin, gpu_id)
 
     async def read_the_fleet() -> None:
-        async with desk.state.database.autocommit() as connection:
+        async with desk.state.database.transaction() as connection:
             await gpus.sync_inventory(connection, executor="simulated", gpus=backwards, now=desk.state.clock())
 
     outcomes = await at_once(
@@ -256,7 +256,7 @@ async def test_the_fleet_is_locked_in_the_order_in_which_gpus_are_given_away(des
     first, *others = [row.id for row in await desk.sql("SELECT id FROM gpus ORDER BY id")]
 
     async def read_the_fleet() -> None:
-        async with desk.state.database.autocommit() as connection:
+        async with desk.state.database.transaction() as connection:
             await gpus.sync_inventory(connection, executor="simulated", gpus=backwards, now=desk.state.clock())
 
     async with desk.state.database.transaction() as connection:

@@ -47,7 +47,7 @@ SEEDS = range(4)
 FLEET = "node1=A100x3,node2=V100x2"
 
 EVERYTHING = {
-    *(set(EndReason) - {EndReason.SIGNALLED, EndReason.OUT_OF_MEMORY}),
+    *(set(EndReason) - {EndReason.SIGNALLED, EndReason.OUT_OF_MEMORY, EndReason.OUT_OF_DISK}),
     "PENDING",
     "APPROVED",
     "RUNNING",

@@ -17,25 +17,23 @@ OFFERED = (
 )
 FREE = f"{OFFERED} AND NOT EXISTS (SELECT FROM gpu_allocations a WHERE a.gpu_id = g.id AND a.released_at IS NULL)"
 
-# Locked in the order in which `lock_type` locks them, so that the two never wait for each other.
+# In the order in which `lock_type` locks them, so that the two never wait for each other.
+_LOCK_FLEET = text("SELECT id FROM gpus WHERE retired_at IS NULL ORDER BY id FOR NO KEY UPDATE")
 _SYNC = text(
     """
     WITH seen AS (
         SELECT * FROM jsonb_to_recordset(CAST(:gpus AS jsonb)) AS s
             (node text, gpu_index int, gpu_type text, uuid text, memory_bytes bigint, is_contended bool, is_busy bool,
              offline_reason text)
-    ), locked AS (
-        SELECT id FROM gpus WHERE retired_at IS NULL ORDER BY id FOR NO KEY UPDATE
     ), retired AS (
         UPDATE gpus SET retired_at = :now
-        WHERE retired_at IS NULL AND (SELECT count(*) FROM locked) >= 0
+        WHERE retired_at IS NULL
           AND (executor <> :executor OR (node, gpu_index) NOT IN (SELECT node, gpu_index FROM seen))
     )
     INSERT INTO gpus (executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, is_busy, offline_reason,
                       last_seen_at)
     SELECT :executor, node, gpu_index, gpu_type, uuid, memory_bytes, is_contended, is_busy, offline_reason, :now
     FROM seen
-    WHERE (SELECT count(*) FROM locked) >= 0
     ON CONFLICT (executor, node, gpu_index) DO UPDATE
     SET gpu_type = excluded.gpu_type, uuid = excluded.uuid, memory_bytes = excluded.memory_bytes,
         is_contended = excluded.is_contended, is_busy = excluded.is_busy, offline_reason = excluded.offline_reason,
@@ -130,17 +128,15 @@ _END_QUARANTINE = text(
     f"""
     WITH proved AS (
         SELECT gpu_id FROM ({_QUARANTINED}) suspect WHERE run_id = ANY(CAST(:run_ids AS uuid[]))
-    ), locked AS (
-        SELECT id FROM gpus WHERE id IN (SELECT gpu_id FROM proved) ORDER BY id FOR NO KEY UPDATE
     )
-    UPDATE gpus SET is_quarantined = false WHERE id IN (SELECT id FROM locked) AND is_quarantined
+    UPDATE gpus SET is_quarantined = false WHERE id IN (SELECT gpu_id FROM proved) AND is_quarantined
     RETURNING node, gpu_index
     """
 )
 
 
 async def sync_inventory(connection: AsyncConnection, *, executor: str, gpus: Sequence[GpuInfo], now: datetime) -> None:
-    """Make the table equal to what the engine offers. A GPU that is gone is retired, not deleted."""
+    """Make the table equal to what the engine offers, within one transaction. A GPU that is gone is retired."""
     seen = [
         {
             "node": gpu.slot.node,
@@ -154,6 +150,7 @@ async def sync_inventory(connection: AsyncConnection, *, executor: str, gpus: Se
         }
         for gpu in gpus
     ]
+    await connection.execute(_LOCK_FLEET)
     await connection.execute(_SYNC, {"executor": executor, "gpus": json.dumps(seen), "now": now})
 
 
@@ -215,5 +212,6 @@ async def end_quarantine(
 
     Returns their nodes and indexes. Call `lease.fence` first.
     """
+    await connection.execute(_LOCK_FLEET)
     rows = await connection.execute(_END_QUARANTINE, {"executor": executor, "run_ids": list(run_ids)})
     return [(row.node, row.gpu_index) for row in rows]

@@ -103,6 +103,32 @@ _KEY = text("SELECT job_id, body_sha256, created_at FROM idempotency_keys WHERE 
 _FORGET_KEYS = text("DELETE FROM idempotency_keys WHERE created_at <= :until")
 
 # The locks are taken in one order everywhere: job, quota month, GPU, counts (in the order of a job's life), event.
+# Jobs, months and GPUs are locked by statements of their own. A statement that locks a row and then changes it looks
+# for the row as it was when it began: if others have changed it since, two of them can wait for each other.
+_LOCK_MOVING = text(
+    """
+    WITH lease AS (
+        SELECT 1 FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE
+    )
+    SELECT id FROM jobs
+    WHERE id = ANY(CAST(:job_ids AS bigint[])) AND (CAST(:term AS bigint) IS NULL OR EXISTS (SELECT FROM lease))
+    ORDER BY id FOR NO KEY UPDATE
+    """
+)
+_LOCK_MONTHS = text(
+    """
+    SELECT id FROM user_quotas WHERE id IN (SELECT quota_id FROM jobs WHERE id = ANY(CAST(:job_ids AS bigint[])))
+    ORDER BY id FOR NO KEY UPDATE
+    """
+)
+_LOCK_GPUS = text(
+    """
+    SELECT id FROM gpus
+    WHERE id IN (SELECT gpu_id FROM gpu_allocations
+                 WHERE job_id = ANY(CAST(:job_ids AS bigint[])) AND released_at IS NULL)
+    ORDER BY id FOR NO KEY UPDATE
+    """
+)
 # The conditions that look at an earlier step's rows make PostgreSQL finish that step first.
 _TRANSITION = text(
     """
@@ -110,13 +136,7 @@ _TRANSITION = text(
         SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m (
             job_id bigint, from_status text, to_status text, run_id uuid, executor text, reason text, note text,
             started_at timestamptz, ended_at timestamptz, error_message text, exit_code int, exit_signal int,
-            charged_seconds bigint, refunded_seconds bigint)
-    ), lease AS (
-        SELECT 1 FROM dispatcher_lease WHERE term = :term AND expires_at > clock_timestamp() FOR SHARE
-    ), locked AS (
-        SELECT j.id FROM jobs j JOIN move ON move.job_id = j.id
-        WHERE CAST(:term AS bigint) IS NULL OR EXISTS (SELECT FROM lease)
-        ORDER BY j.id FOR NO KEY UPDATE OF j
+            charged_seconds bigint, refunded_seconds bigint, approved_digest text)
     ), changed AS (
         UPDATE jobs j SET
             status = m.to_status,
@@ -127,6 +147,7 @@ _TRANSITION = text(
                               ELSE j.decided_at END,
             decided_by = CASE WHEN m.to_status IN ('APPROVED', 'REJECTED') THEN :actor_user_id ELSE j.decided_by END,
             decision_note = CASE WHEN m.to_status IN ('APPROVED', 'REJECTED') THEN m.note ELSE j.decision_note END,
+            approved_digest = coalesce(decode(m.approved_digest, 'hex'), j.approved_digest),
             run_id = coalesce(j.run_id, m.run_id),
             executor = coalesce(j.executor, m.executor),
             started_at = CASE WHEN m.to_status = 'RUNNING'
@@ -140,15 +161,12 @@ _TRANSITION = text(
             exit_signal = m.exit_signal,
             progress = CASE WHEN m.to_status = 'COMPLETED' THEN 1 ELSE j.progress END,
             charged_seconds = coalesce(m.charged_seconds, 0)
-        FROM move m JOIN locked ON locked.id = m.job_id
+        FROM move m
         WHERE j.id = m.job_id AND j.status = m.from_status
           AND (j.run_id IS NULL OR m.run_id IS NULL OR j.run_id = m.run_id)
         RETURNING j.id, j.user_id, j.quota_id, j.event_seq, m.from_status, j.status, j.reason, m.note,
                   j.reserved_seconds, j.charged_seconds, coalesce(m.refunded_seconds, 0) AS refunded_seconds,
                   j.started_at, j.finished_at, m.run_id
-    ), months AS (
-        SELECT q.id FROM user_quotas q
-        WHERE q.id IN (SELECT quota_id FROM changed WHERE finished_at IS NOT NULL) ORDER BY q.id FOR NO KEY UPDATE
     ), settled AS (
         UPDATE user_quotas q
         SET reserved_seconds = q.reserved_seconds - s.reserved, used_seconds = q.used_seconds + s.charged,
@@ -158,15 +176,12 @@ _TRANSITION = text(
                    sum(charged_seconds - refunded_seconds)::bigint AS charged
             FROM changed WHERE finished_at IS NOT NULL GROUP BY quota_id
         ) s
-        WHERE q.id = s.quota_id AND (SELECT count(*) FROM months) >= 0
-        RETURNING q.id
-    ), suspects AS (
-        SELECT g.id FROM gpus g WHERE g.id IN (
-            SELECT a.gpu_id FROM gpu_allocations a JOIN changed c ON c.id = a.job_id
-            WHERE c.reason = 'LOST' AND a.released_at IS NULL AND (SELECT count(*) FROM settled) >= 0
-        ) ORDER BY g.id FOR NO KEY UPDATE
+        WHERE q.id = s.quota_id
     ), quarantined AS (
-        UPDATE gpus SET is_quarantined = true WHERE id IN (SELECT id FROM suspects) RETURNING id
+        UPDATE gpus SET is_quarantined = true WHERE id IN (
+            SELECT a.gpu_id FROM gpu_allocations a JOIN changed c ON c.id = a.job_id
+            WHERE c.reason = 'LOST' AND a.released_at IS NULL
+        )
     ), released AS (
         UPDATE gpu_allocations a SET released_at = greatest(:now, a.allocated_at)
         FROM changed c WHERE a.job_id = c.id AND c.finished_at IS NOT NULL AND a.released_at IS NULL
@@ -174,7 +189,6 @@ _TRANSITION = text(
         UPDATE job_counts c SET jobs = c.jobs - d.jobs
         FROM (SELECT user_id, from_status, count(*) AS jobs FROM changed GROUP BY 1, 2) d
         WHERE c.user_id = d.user_id AND c.status = d.from_status
-          AND (SELECT count(*) FROM settled) + (SELECT count(*) FROM quarantined) >= 0
         RETURNING c.user_id
     ), more AS (
         INSERT INTO job_counts AS c (user_id, status, jobs)
@@ -214,7 +228,6 @@ _DISPATCH = text(
     SELECT id FROM noted
     """
 )
-_NOTE_APPROVED = text("UPDATE jobs SET approved_digest = :digest WHERE id = :job_id")
 _REQUEST_CANCEL = text(
     """
     WITH noted AS (
@@ -270,6 +283,8 @@ class Move:
     exit_signal: int | None = None
     charged_seconds: int | None = None
     refunded_seconds: int | None = None
+    approved_digest: bytes | None = None
+    """Of the request that is approved; nothing else is ever launched."""
 
 
 async def submit(
@@ -301,11 +316,6 @@ async def submit(
 async def get(connection: AsyncConnection, job_id: int, *, visible_to: int | None) -> JobRow | None:
     """One job; with `visible_to`, only if it belongs to that user."""
     return (await connection.execute(_GET, {"job_id": job_id, "user_id": visible_to})).one_or_none()
-
-
-async def note_approved(connection: AsyncConnection, job_id: int, digest: bytes) -> None:
-    """Keep of what the approval was, in the transaction that approves."""
-    await connection.execute(_NOTE_APPROVED, {"job_id": job_id, "digest": digest})
 
 
 async def lock(connection: AsyncConnection, job_id: int) -> JobRow | None:
@@ -369,17 +379,24 @@ async def forget_idempotency_keys(connection: AsyncConnection, *, until: datetim
 async def move(
     connection: AsyncConnection, moves: Collection[Move], *, actor: Actor, now: datetime, term: int | None
 ) -> set[int]:
-    """Compare-and-set the status of these jobs, with quota, GPUs, counts and events, in one statement.
+    """Compare-and-set the status of these jobs, with quota, GPUs, counts and events, within one transaction.
 
     A job that is no longer in its `from_status`, or not of its `run_id`, is left alone; with `term`, all are unless the
     lease is held in that term. Returns the ids of those that moved.
     """
+    locked = await connection.execute(_LOCK_MOVING, {"job_ids": [move.job_id for move in moves], "term": term})
+    job_ids = list(locked.scalars())
+    if not job_ids:
+        return set()
+    if any(move.to_status in FINAL for move in moves):
+        await connection.execute(_LOCK_MONTHS, {"job_ids": job_ids})
+    if any(move.reason is EndReason.LOST for move in moves):
+        await connection.execute(_LOCK_GPUS, {"job_ids": job_ids})
     parameters = {
         "moves": json.dumps([_as_json(move) for move in moves]),
         "actor_user_id": actor.user_id,
         "actor_process": actor.process,
         "final": sorted(FINAL),
-        "term": term,
         "now": now,
     }
     return set((await connection.execute(_TRANSITION, parameters)).scalars())
@@ -504,8 +521,10 @@ def _prefix_query(search: str) -> str:
 
 
 def _as_json(move: Move) -> dict[str, Any]:
-    return {name: value if isinstance(value, int | None) else str(value) for name, value in _fields(move)}
+    return {name: _json_value(getattr(move, name)) for name in Move.__slots__}
 
 
-def _fields(move: Move) -> list[tuple[str, Any]]:
-    return [(name, getattr(move, name)) for name in Move.__slots__]
+def _json_value(value: object) -> int | str | None:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, int | None) else str(value)

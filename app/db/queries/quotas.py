@@ -37,15 +37,18 @@ _OPEN = text(
     SELECT id, user_id, 'GRANT', limit_seconds, 'calendar', :now FROM opened
     """
 ).bindparams(bindparam("starts", type_=INSTANTS), bindparam("ends", type_=INSTANTS))
+_LOCK_PRESENT = text(
+    """
+    SELECT id, limit_seconds FROM user_quotas
+    WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now FOR NO KEY UPDATE
+    """
+)
 _SET_LIMIT = text(
     """
-    WITH present AS (
-        SELECT id, limit_seconds FROM user_quotas
-        WHERE user_id = :user_id AND starts_at <= :now AND ends_at > :now FOR NO KEY UPDATE
-    ), changed AS (
+    WITH changed AS (
         UPDATE user_quotas q SET limit_seconds = :limit_seconds, updated_at = :now
-        FROM present WHERE q.id = present.id AND q.reserved_seconds + q.used_seconds <= :limit_seconds
-        RETURNING q.id, q.user_id, :limit_seconds - present.limit_seconds AS delta
+        WHERE id = :quota_id AND reserved_seconds + used_seconds <= :limit_seconds
+        RETURNING id, user_id, :limit_seconds - CAST(:present_seconds AS bigint) AS delta
     ), entry AS (
         INSERT INTO quota_entries (quota_id, user_id, kind, limit_delta, note, actor_user_id, actor_process, created_at)
         SELECT id, user_id, 'LIMIT', delta, :note, :actor_user_id, :actor_process, :now FROM changed
@@ -82,15 +85,18 @@ _REFUND = text(
     SELECT FROM changed
     """
 ).bindparams(bindparam("seconds", type_=BigInteger))
+_LOCK_MONTHS = text(
+    """
+    SELECT id FROM user_quotas
+    WHERE id = :from_quota_id OR (user_id = :user_id AND starts_at <= :now AND ends_at > :now)
+    ORDER BY id FOR NO KEY UPDATE
+    """
+)
 _MOVE = text(
     """
-    WITH months AS (
-        SELECT q.id FROM user_quotas q
-        WHERE q.id = :from_quota_id OR (q.user_id = :user_id AND q.starts_at <= :now AND q.ends_at > :now)
-        ORDER BY q.id FOR NO KEY UPDATE
-    ), target AS (
+    WITH target AS (
         UPDATE user_quotas q SET reserved_seconds = q.reserved_seconds + :reserved, updated_at = :now
-        WHERE q.id IN (SELECT id FROM months) AND q.id <> :from_quota_id
+        WHERE q.user_id = :user_id AND q.starts_at <= :now AND q.ends_at > :now AND q.id <> :from_quota_id
           AND q.reserved_seconds + q.used_seconds + :reserved <= q.limit_seconds
         RETURNING q.id
     ), source AS (
@@ -160,7 +166,16 @@ async def set_limit(
     connection: AsyncConnection, *, user_id: int, limit_seconds: int, note: str, actor: Actor, now: datetime
 ) -> bool:
     """Change the current month's limit. False: it would fall below what is used and reserved, or there is no month."""
-    parameters = {"user_id": user_id, "limit_seconds": limit_seconds, "note": note, "now": now} | _actor(actor)
+    present = (await connection.execute(_LOCK_PRESENT, {"user_id": user_id, "now": now})).one_or_none()
+    if present is None:
+        return False
+    parameters = {
+        "quota_id": present.id,
+        "present_seconds": present.limit_seconds,
+        "limit_seconds": limit_seconds,
+        "note": note,
+        "now": now,
+    } | _actor(actor)
     return (await connection.execute(_SET_LIMIT, parameters)).one_or_none() is not None
 
 
@@ -197,13 +212,9 @@ async def move_reservation(
     now: datetime,
 ) -> bool:
     """Carry a job's reservation into the current month. False: that month has no room, and nothing changed."""
-    parameters = {
-        "job_id": job_id,
-        "user_id": user_id,
-        "from_quota_id": from_quota_id,
-        "reserved": reserved_seconds,
-        "now": now,
-    } | _actor(actor)
+    months = {"from_quota_id": from_quota_id, "user_id": user_id, "now": now}
+    await connection.execute(_LOCK_MONTHS, months)
+    parameters = {"job_id": job_id, "reserved": reserved_seconds} | months | _actor(actor)
     return (await connection.execute(_MOVE, parameters)).one_or_none() is not None
 
 
