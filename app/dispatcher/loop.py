@@ -55,6 +55,7 @@ from app.domain.execution import (
     LaunchError,
     Observation,
     RunState,
+    StartPostponed,
     TimeKeeping,
 )
 from app.domain.identity import Actor
@@ -141,6 +142,8 @@ class Dispatcher:
         self._stopping: dict[UUID, datetime] = {}
         """When the engine was last asked to stop them."""
         self._troubles = Backoff()
+        self._postponed = Backoff()
+        """Runs that their engine cannot start now. However long that lasts, it is no reason to give them up."""
         self._explained: QueuePlace = HEAD_OF_QUEUE
         self._due_at: dict[str, datetime] = {}
         self._looked_at_clock = clock()
@@ -222,6 +225,7 @@ class Dispatcher:
         self._watchlist.clear()
         self._stopping.clear()
         self._troubles.clear()
+        self._postponed.clear()
         self._due_at.clear()
 
     async def _adopt(self) -> None:
@@ -337,8 +341,8 @@ class Dispatcher:
         async with self._database.autocommit() as connection:
             decided = await runs.to_launch(connection, engine=self._engine.name, limit=BATCH)
         for row in decided:
-            name = ("launch", row.run_id)
-            if self._troubles.is_due(name, self._clock()):
+            name, now = ("launch", row.run_id), self._clock()
+            if self._troubles.is_due(name, now) and self._postponed.is_due(row.run_id, now):
                 self._errands.begin(name, partial(self._launch_one, row, term))
         await self._errands.wait()
 
@@ -353,6 +357,11 @@ class Dispatcher:
         try:
             await self._errands.ask(partial(self._start, spec_of(row), term), self._launches)
         except TermOver:
+            return
+        except StartPostponed as postponed:
+            if self._postponed.failed(run.run_id, self._clock()):
+                log.warning("a start is postponed", job_id=row.id, reason=str(postponed))
+            await self._write([], term, reports=[_report(run.run_id, _waits_because_of(postponed))])
             return
         except LaunchError as error:
             end = give_up(run, EndReason.LAUNCH_FAILURE, storable(str(error)))
@@ -391,6 +400,7 @@ class Dispatcher:
 
     async def _note_launched(self, run: TrackedRun, term: int) -> None:
         self._troubles.forget(("launch", run.run_id))
+        self._postponed.forget(run.run_id)
         async with self._pen, self._database.autocommit() as connection:
             await runs.note_launched(connection, run.run_id, term=term, now=self._clock())
         self._watchlist.add(run)
@@ -577,6 +587,7 @@ class Dispatcher:
         self._stopping.pop(run_id, None)
         for what in ("launch", "stop"):
             self._troubles.forget((what, run_id))
+        self._postponed.forget(run_id)
         if not has_moved:
             return
         log.info("job ended", job_id=move.job_id, status=move.to_status, reason=move.reason)

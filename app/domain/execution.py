@@ -244,6 +244,7 @@ class Executor(RunReader, Protocol):
 
         Raises:
             LaunchError: it is proved that this run did not start and never will.
+            StartPostponed: it is proved that it did not start; it can be started later.
         """
         ...
 
@@ -284,6 +285,13 @@ class LogUnavailable(Exception):
     def __init__(self, where: str) -> None:
         super().__init__(where)
         self.where = where
+
+
+class StartPostponed(Exception):
+    """A run is proved not to have begun for want of something that is not its own: room on a disk, memory, processes.
+
+    A later `start` of it may succeed. The message is one sentence for the job's owner.
+    """
 
 
 class LaunchError(Exception):

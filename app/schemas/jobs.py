@@ -427,6 +427,8 @@ def _ahead(key: str, count: int, language: Language) -> str:
 def _reason_text(row: Row[Any], waiting: WaitReason | None, language: Language) -> str | None:
     if waiting is WaitReason.IN_ENGINE_QUEUE:
         return _queue_text(row.queue_reason, language)
+    if waiting is WaitReason.STARTING and row.queue_reason:
+        return message("wait.STARTING.postponed", language, queue_reason=row.queue_reason)
     key = f"reason.{row.reason}" if row.reason else f"wait.{waiting}" if waiting else None
     if key is None:
         return None

@@ -75,7 +75,7 @@ def test_profiles_have_tokens_of_their_own(signed_in: Gtm, admin: Person) -> Non
 
 @pytest.mark.parametrize("url", ["http://gpu.invalid", "http://192.0.2.1:8000"])
 def test_an_unencrypted_service_elsewhere_is_warned_of(gtm: Gtm, url: str) -> None:
-    outcome = gtm("version", "--url", url, code=None, HTTP_PROXY="http://127.0.0.1:9")
+    outcome = gtm("doctor", "--url", url, code=None, HTTP_PROXY="http://127.0.0.1:9")
     assert "is not encrypted" in outcome.err
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.domain.execution import EndReason, LaunchError, Observation, RunState, TimeKeeping
+from app.domain.execution import EndReason, LaunchError, Observation, RunState, StartPostponed, TimeKeeping
 from app.executors.simulated.executor import SimulatedExecutor
 from tests.dispatcher.conftest import Scene
 from tests.dispatcher.scripted_engine import ScriptedEngine
@@ -384,6 +384,23 @@ class TestFailingToLaunch:
         assert await scripted.verdict(job_id) == ("FAILED", "LOST", 0)
         assert await scripted.gpus("is_quarantined") == 1
         assert [job for job, _ in scripted.engine.stopped] == [None], "it may have begun all the same"
+
+    async def test_what_the_engine_lacks_is_no_verdict_however_long_it_does(
+        self, scripted: Scene[ScriptedEngine]
+    ) -> None:
+        job_id = await scripted.start(time_limit=timedelta(hours=1))
+        scripted.engine.refuses[job_id] = StartPostponed("The disk is full.")
+        for _ in range(4):
+            await scripted.tick(hours=1)
+        job = await scripted.job(job_id)
+        assert (job.status, job.launched_at, job.queue_reason) == ("RUNNING", None, "The disk is full.")
+        assert await scripted.overstaying() == set(), "it waits, and is no run that goes on"
+        del scripted.engine.refuses[job_id]
+        await scripted.tick(minutes=1)
+        assert (await scripted.job(job_id)).launched_at is not None
+        scripted.engine.ends(job_id)
+        await scripted.tick()
+        assert await scripted.verdict(job_id) == ("COMPLETED", "EXITED", 600)
 
     async def test_it_is_tried_again_less_and_less_often(self, scripted: Scene[ScriptedEngine]) -> None:
         job_id = await scripted.start()

@@ -196,12 +196,21 @@ async def test_a_wrapper_that_dies_at_this_point_runs_nothing_twice_and_leaves_n
     deployment: LocalDeployment, point: str
 ) -> None:
     jobs = [await deployment.approved("sleep 0.2", num_gpus=2) for _ in range(2)]
-    deployment.start_dispatcher(CRASH_AT=point)
+    doomed = deployment.start_dispatcher(CRASH_AT=point)
+    if point == "wrapper.before-started":
+
+        async def is_postponed() -> bool:
+            return any([(await deployment.desk.job(job_id)).queue_reason for job_id in jobs])
+
+        await eventually(is_postponed)
+        doomed.kill()
+        await deployment.let_the_lease_run_out()
+        deployment.start_dispatcher()
 
     await deployment.come_to(FINAL, *jobs)
 
     rows = [await deployment.desk.job(job_id) for job_id in jobs]
-    expected = {"wrapper.before-started": "LAUNCH_FAILURE", "wrapper.after-rename": "EXITED"}.get(point, "LOST")
+    expected = "EXITED" if point in {"wrapper.before-started", "wrapper.after-rename"} else "LOST"
     assert {row.reason for row in rows} == {expected}
     await deployment.books_are_right(*jobs)
 

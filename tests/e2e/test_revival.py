@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,11 @@ async def count_marks(database: Database) -> int:
         return count
 
 
-async def postmaster_of(database: Database) -> int:
+async def start_of(database: Database) -> datetime:
+    """When the server that answers was started."""
     async with database.autocommit() as connection:
-        query = text("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int")
-        pid: int = (await connection.execute(query)).scalar_one()
-    return pid
+        moment: datetime = (await connection.execute(text("SELECT pg_postmaster_start_time()"))).scalar_one()
+    return moment
 
 
 async def test_a_killed_server_comes_back_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,12 +40,13 @@ async def test_a_killed_server_comes_back_with_everything(tmp_path: Path, monkey
             await connection.execute(text("INSERT INTO login_failures (subject, failed_at) VALUES ('kept', now())"))
         pid_file = tmp_path / "postgres" / "postmaster.pid"
         postmaster = int(pid_file.read_text(encoding="utf-8").split("\n")[0])
+        started_at = await start_of(database)
         os.kill(postmaster, signal.SIGKILL)
 
         async def is_back() -> bool:
             """An old connection may answer for a moment after its server was killed."""
             try:
-                return await postmaster_of(database) != postmaster
+                return await start_of(database) != started_at
             except CannotConnect:
                 return False
             except DBAPIError as error:

@@ -11,7 +11,8 @@ from app.domain.execution import OVERSTAYS_AFTER
 
 OVERSTAYS = """
     (j.status = 'RUNNING'
-     AND (greatest(make_interval(secs => j.measured_seconds), CAST(:now AS timestamptz) - j.started_at)
+     AND (j.launched_at IS NOT NULL
+          AND greatest(make_interval(secs => j.measured_seconds), CAST(:now AS timestamptz) - j.started_at)
               > make_interval(secs => j.reserved_seconds::float8 / j.num_gpus) + CAST(:overstays_after AS interval)
           OR coalesce(CAST(:now AS timestamptz) - j.cancel_requested_at > CAST(:overstays_after AS interval), false)))
 """

@@ -34,6 +34,7 @@ from app.domain.execution import (
     NamedJob,
     Observation,
     RunState,
+    StartPostponed,
     TimeKeeping,
     UtilisationSample,
 )
@@ -52,6 +53,8 @@ POLL_INTERVAL = timedelta(seconds=0.5)
 LONGEST_POLL_INTERVAL = timedelta(seconds=1)
 POLLS_PER_SECOND = 400
 """Of all running runs together: beyond, each is looked at less often."""
+SHORTAGES = frozenset({errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+"""What a machine may lack now and have later; no job is to blame for it."""
 STARTING_INTERVAL = timedelta(milliseconds=50)
 RELAUNCH_AFTER = timedelta(seconds=5)
 KILL_PATIENCE_SECONDS = 10.0
@@ -158,7 +161,7 @@ class LocalExecutor:
         if directory.has_begun() or directory.is_over():
             return
         if (shortage := self._disk.shortage()) is not None:
-            raise OSError(errno.ENOSPC, shortage)
+            raise StartPostponed(shortage)
         try:
             self._describe_and_launch(directory, spec)
         except LaunchError:
@@ -174,7 +177,8 @@ class LocalExecutor:
                 self._prepare(directory, spec)
             except OSError as error:
                 # No wrapper is started without a description, and nobody has written one.
-                raise LaunchError(f"The run's directory could not be written: {error.strerror}.") from error
+                kind = StartPostponed if error.errno in SHORTAGES else LaunchError
+                raise kind(f"The run's directory could not be written: {error.strerror}.") from error
         crash_point("local.before-spawn")
         self._launch(directory)
         crash_point("local.after-spawn")
@@ -199,8 +203,7 @@ class LocalExecutor:
             directory.forget_spec()  # a wrapper that nobody knows of would find nothing to run
             if directory.has_begun():
                 return
-            log.warning("the run wrapper could not be started", run=directory.path.name, problem=str(problem))
-            raise LaunchError(f"The run could not be started on this machine: {problem}.") from problem
+            raise StartPostponed(f"The run could not be started on this machine: {problem}.") from problem
 
     async def adopt(self, specs: Collection[JobSpec]) -> None:  # noqa: ARG002 - their directories tell everything
         """Forget what was watched in an earlier term: it may have ended since, and nobody will ask about it."""
@@ -335,10 +338,11 @@ class LocalExecutor:
         return self._is_starting()
 
     def _relaunch(self, directory: RunDirectory) -> None:
+        """Should that fail, the run is looked at again, and so is the next try."""
         try:
-            self._launch(directory)
-        except LaunchError as problem:
-            directory.write_verdict({"gone": True, "at": time.time(), "never_began": str(problem)})
+            launch_wrapper(directory)
+        except WrapperBroken as problem:
+            log.warning("the run wrapper could not be started", run=directory.path.name, problem=str(problem))
 
     def _bury(self, run_id: UUID) -> None:
         """Kill what a dead wrapper left, and write down that the run is lost; in a thread, for it can take seconds."""

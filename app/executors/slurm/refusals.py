@@ -33,12 +33,17 @@ _REFUSALS = (
 )
 
 
+_NOT_AN_OPTION = re.compile(r"(?:unrecognized|ambiguous|invalid) option\b|option .* requires an argument|Invalid --\S+")
+"""What sbatch says of its own command line, before it has asked anybody."""
+
+
 def refusal(error_output: str) -> str | None:
     """Slurm's words if it refused this job for good; None: this proves nothing."""
     lines = [_PREFIX.sub("", line.strip()) for line in error_output.splitlines() if line.strip()]
     words = [line.removeprefix(_SUBMISSION_FAILED) for line in lines]
     has_own_words = f"{_SUBMISSION_FAILED}{_UNSPECIFIED}" in lines and len(lines) > 1
-    if not has_own_words and not any(line.startswith(_REFUSALS) for line in words):
+    is_refused = any(line.startswith(_REFUSALS) or _NOT_AN_OPTION.match(line) for line in words)
+    if not has_own_words and not is_refused:
         return None
     told = dict.fromkeys(line for line in words if line != _UNSPECIFIED)
     return "; ".join(told).rstrip(".")

@@ -16,7 +16,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.core.clock import system_clock
-from app.domain.execution import EndReason, JobSpec, LaunchError, LogUnavailable, Observation, RunState
+from app.domain.execution import (
+    EndReason,
+    JobSpec,
+    LaunchError,
+    LogUnavailable,
+    Observation,
+    RunState,
+    StartPostponed,
+)
 from app.executors.local import executor as local_executor
 from app.executors.local import processes, samples, wrapper
 from app.executors.local.account import problem_with_bubblewrap
@@ -435,15 +443,18 @@ async def test_a_described_run_that_no_wrapper_took_gets_another_one(
     assert await log_of(executor, spec) == "begun\n"
 
 
-async def test_a_wrapper_that_cannot_take_its_run_is_a_refused_launch(executor: LocalExecutor, runs: Path) -> None:
+async def test_a_wrapper_that_cannot_take_its_run_postpones_it(executor: LocalExecutor, runs: Path) -> None:
     spec = spec_of("echo begun")
     (runs / str(spec.run_id)).mkdir()
     (runs / str(spec.run_id) / "lock").mkdir()
 
-    with pytest.raises(LaunchError, match=r"^The run could not be started on this machine: .*Is a directory.*\.$"):
+    with pytest.raises(StartPostponed, match=r"^The run could not be started on this machine: .*Is a directory.*\.$"):
         await executor.start(spec)
-
     assert await executor.poll([spec.run_id]) == {}
+
+    (runs / str(spec.run_id) / "lock").rmdir()
+    await executor.start(spec)
+    assert (await end_of(executor, spec.run_id)).reason is EndReason.EXITED
 
 
 @pytest.fixture
@@ -458,8 +469,8 @@ def full_disk(runs: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-async def test_a_full_disk_refuses_a_launch_in_a_sentence(full_disk: Path) -> None:
-    with pytest.raises(LaunchError, match=r"^The run's directory could not be written: No space left on device\.$"):
+async def test_a_full_disk_postpones_a_launch_in_a_sentence(full_disk: Path) -> None:
+    with pytest.raises(StartPostponed, match=r"^The run's directory could not be written: No space left on device\.$"):
         await make_executor(full_disk).start(spec_of("echo begun"))
 
 
