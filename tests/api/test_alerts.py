@@ -20,7 +20,7 @@ async def test_alerts_tell_whose_job_goes_on_and_what_the_service_did_not_submit
     await approve_job(state, job.id, admin)
     await start_job(state, job.id, admin)
     desk = Desk(state)
-    await desk.sql("UPDATE jobs SET measured_seconds = 2 * reserved_seconds")
+    await desk.sql("UPDATE jobs SET launched_at = started_at, measured_seconds = 2 * reserved_seconds")
     await desk.sql(
         "INSERT INTO foreign_jobs (executor, engine_job_id, name, seen_at) VALUES ('slurm', '7', 'mine', now())"
     )
