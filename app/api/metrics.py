@@ -51,6 +51,14 @@ def _is_bearer_of(token: str, authorization: str | None) -> bool:
     return compare_digest((authorization or "").encode(), f"Bearer {token}".encode())
 
 
+SINGLE_NUMBERS = (
+    ("overstaying", "gtm_overstaying_jobs", "Jobs that hold GPUs though they should have ended"),
+    ("foreign", "gtm_foreign_jobs", "Jobs in the engine's queue that the service did not submit"),
+    ("lease", "gtm_dispatcher_lease_age_seconds", "Since the dispatcher last renewed its lease"),
+)
+"""The name of the measure, and of the metric with what it means."""
+
+
 class DatabaseMetrics(Collector):
     def __init__(self, measures: Sequence[Measure] | None) -> None:
         self._measures = measures
@@ -73,16 +81,12 @@ class DatabaseMetrics(Collector):
         gpus = GaugeMetricFamily("gtm_gpus", "GPUs by type and state", labels=("gpu_type", "state"))
         for measure in self._named("gpus"):
             gpus.add_metric((measure.label or "", measure.state or ""), measure.value)
-        lease = GaugeMetricFamily("gtm_dispatcher_lease_age_seconds", "Since the dispatcher last renewed its lease")
-        for measure in self._named("lease"):
-            lease.add_metric((), measure.value)
-        overstaying = GaugeMetricFamily("gtm_overstaying_jobs", "Jobs that hold GPUs though they should have ended")
-        for measure in self._named("overstaying"):
-            overstaying.add_metric((), measure.value)
-        foreign = GaugeMetricFamily("gtm_foreign_jobs", "Jobs in the engine's queue that the service did not submit")
-        for measure in self._named("foreign"):
-            foreign.add_metric((), measure.value)
-        yield from (jobs, oldest, quota, gpus, overstaying, foreign, lease)
+        yield from (jobs, oldest, quota, gpus)
+        for name, metric, meaning in SINGLE_NUMBERS:
+            family = GaugeMetricFamily(metric, meaning)
+            for measure in self._named(name):
+                family.add_metric((), measure.value)
+            yield family
 
     def _named(self, name: str) -> list[Measure]:
         return [measure for measure in self._measures or () if measure.name == name]

@@ -29,7 +29,7 @@ _SYNC = text(
     INSERT INTO foreign_jobs AS known (executor, engine_job_id, name, num_gpus, seen_at)
     SELECT :executor, engine_job_id, name, num_gpus, :now FROM present
     ON CONFLICT (executor, engine_job_id) WHERE gone_at IS NULL DO UPDATE
-    SET num_gpus = coalesce(excluded.num_gpus, known.num_gpus)
+    SET num_gpus = coalesce(excluded.num_gpus, known.num_gpus), name = coalesce(nullif(known.name, ''), excluded.name)
     RETURNING id, engine_job_id, name, num_gpus, cancelled_at, xmax = 0 AS is_new
     """
 )

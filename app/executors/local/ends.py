@@ -50,7 +50,7 @@ def end_by_evidence(evidence: Mapping[str, Any], started: Started | None) -> Obs
 
 def end_by_verdict(verdict: Mapping[str, Any], started: Started | None) -> Observation:
     """A run without a wrapper held its GPUs until now if anything of it was alive; if not, polls have told how long."""
-    if (never_began := verdict.get("never_began")) is not None:
+    if (never_began := verdict.get("never_began")) is not None:  # as releases up to 0.1.0 wrote it
         reason, message = EndReason.LAUNCH_FAILURE, never_began
     elif verdict.get("node_failed"):
         reason, message = EndReason.NODE_FAILURE, MACHINE_RESTARTED

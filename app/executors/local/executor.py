@@ -404,11 +404,11 @@ class LocalExecutor:
         return verdict is not None and not verdict["gone"]
 
     async def named_jobs(self) -> Collection[NamedJob]:
-        """None: only the service submits to it."""
+        """There are none: only the service submits to it."""
         return ()
 
     async def cancel_foreign_job(self, engine_job_id: str) -> None:
-        """Nothing: there is none."""
+        """Does nothing: there are none."""
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:
         gone = await self._in_thread(lambda: [run_id for run_id in run_ids if self._has_no_process(run_id)])

@@ -158,11 +158,11 @@ class SimulatedExecutor:
             heappush(self._ends, (ends_at, run_id))
 
     async def named_jobs(self) -> Collection[NamedJob]:
-        """None: only the service submits to it."""
+        """There are none: only the service submits to it."""
         return ()
 
     async def cancel_foreign_job(self, engine_job_id: str) -> None:
-        """Nothing: there is none."""
+        """Does nothing: there are none."""
 
     async def proved_gone(self, run_ids: Collection[UUID]) -> Collection[UUID]:  # noqa: ARG002 - the contract's name
         """Nothing: a run that the simulation loses stays suspect until an admin puts its GPUs back into service."""

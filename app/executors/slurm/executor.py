@@ -47,7 +47,7 @@ from app.domain.execution import (
 from app.executors.slurm import accounting, foreign, limits, nodes, queue
 from app.executors.slurm.accounts import Sudo, account_of, as_user, home_of, own_account
 from app.executors.slurm.commands import CommandFailed, CommandRunner, CommandTrouble, failure
-from app.executors.slurm.job import LONGEST_SETUP, SlurmJob, by_run, held_in_all, most_telling, name_of
+from app.executors.slurm.job import LONGEST_SETUP, SlurmJob, by_run, held_in_all, most_telling, name_of, run_of
 from app.executors.slurm.observations import observe, observe_end
 from app.executors.slurm.options import SlurmOptions
 from app.executors.slurm.refusals import refusal
@@ -74,6 +74,8 @@ END_KEPT_FOR_SECONDS = 300.0
 FORGOTTEN_AFTER = timedelta(days=30)
 NO_ACCOUNTS_FOR_SECONDS = 600.0
 MOST_REFUSALS = 10_000
+MOST_NAMES_AT_ONCE = 20
+"""Each is a command of its own."""
 
 log = structlog.get_logger("slurm")
 
@@ -358,7 +360,7 @@ class SlurmExecutor:
         self, over: Mapping[UUID, SlurmJob | None], look: _Look, next_look_at: datetime
     ) -> dict[UUID, Observation]:
         """The ends of those runs that the controller shows as ended, or no longer shows."""
-        await self._add_accounts(look, [run_id for run_id, job in over.items() if job is None or not job.never_began])
+        await self._add_accounts(look, over.keys())
         settled: dict[UUID, Observation] = {}
         for run_id, shown in over.items():
             records = look.accounts.get(run_id, ())
@@ -454,32 +456,40 @@ class SlurmExecutor:
     async def named_jobs(self) -> Collection[NamedJob]:
         """See `Executor`. Where jobs are submitted as their owners, none is in the service's name.
 
-        The list comes before the look, so that a run which is submitted in between is none that nobody knows.
+        The look that polls share tells which of them are runs. One that it shows and that is not its run's job carries
+        none, whatever it is called; one that it does not show yet is known by its name.
         """
         if self._options.logins is not None:
             return ()
         squeue = self._options.commands.squeue
         listed = foreign.parse_list(await self._runner.ask([squeue, *foreign.list_arguments(os.geteuid())]))
-        look = await self._look(not_older_than=monotonic())
+        look = await self._look(not_older_than=monotonic() - self._look_interval)
+        shown = {job.job_id for jobs in look.jobs.values() for job in jobs}
         runs: dict[str, UUID] = {}
         for run_id, jobs in look.jobs.items():
             job = await self._job_of(run_id, jobs) if any(job.job_id in listed for job in jobs) else None
             if job is not None:
                 runs[job.job_id] = run_id
-        names = self._foreign_names
-        self._foreign_names = {
-            job_id: names.get(job_id) or await self._name_of(job_id) for job_id in listed if job_id not in runs
-        }
+        names = await self._names_of([job_id for job_id in listed if job_id not in runs])
         return [
             NamedJob(job_id, name_of(runs[job_id]), runs[job_id], num_gpus)
             if job_id in runs
-            else NamedJob(job_id, self._foreign_names[job_id], num_gpus=num_gpus)
+            else NamedJob(job_id, names[job_id], None if job_id in shown else run_of(names[job_id]), num_gpus)
             for job_id, num_gpus in listed.items()
+            if job_id in runs or job_id in names
         ]
 
-    async def _name_of(self, job_id: str) -> str:
-        squeue = self._options.commands.squeue
-        return (await self._runner.ask([squeue, *foreign.name_arguments(job_id)])).strip()
+    async def _names_of(self, job_ids: Collection[str]) -> Mapping[str, str]:
+        """One that has gone meanwhile is left out. Of many that are new, most stay without a name until later."""
+        names = {job_id: self._foreign_names.get(job_id, "") for job_id in job_ids}
+        for job_id in [job_id for job_id, name in names.items() if not name][:MOST_NAMES_AT_ONCE]:
+            try:
+                arguments = foreign.name_arguments(job_id)
+                names[job_id] = (await self._runner.ask([self._options.commands.squeue, *arguments])).strip()
+            except CommandFailed:
+                del names[job_id]
+        self._foreign_names = names
+        return names
 
     async def cancel_foreign_job(self, engine_job_id: str) -> None:
         await self._runner.ask([self._options.commands.scancel, engine_job_id])
